@@ -1,0 +1,128 @@
+"""The settings of a run: typed, strict, and hashed.
+
+`TrainingSettings` is what the training loop takes. `RunConfig` adds the data, the features and the
+detector, which makes it the full description of one row of the results store. A profile is a named
+set of these parameters and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from comet_core.errors import InputError
+
+Strategy = Literal["plain", "reject", "soft", "meta", "comet"]
+Profile = Literal["smoke", "demo", "paper"]
+
+WEIGHTED = ("reject", "soft", "comet")
+"""Strategies that read the training scores."""
+META = ("meta", "comet")
+"""Strategies that train by the inner and outer loop."""
+
+
+class TrainingSettings(BaseModel):
+    """Everything the training loop can be told. Defaults are this project's choices."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    strategy: Strategy = "comet"
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
+    seed: int = Field(0, ge=0)
+
+    kappa: float = Field(1.5, ge=0)
+    """Equation 1: how many interquartile ranges above Q3 the threshold lies."""
+    warmup_epochs: int = Field(3, ge=0)
+    """Epochs with all weights 1, before the scores mean anything."""
+    refresh_every: int = Field(1, ge=1)
+    """Epochs between two refreshes of the weights."""
+    weight_level: Literal["image", "patch"] = "image"
+
+    alpha: float = Field(1e-3, gt=0)
+    """Equation 7: step of the inner loop."""
+    inner_steps: int = Field(1, ge=1)
+    order: Literal[1, 2] = 1
+    """1: first-order meta-gradient; 2: exact, through the inner step."""
+    tasks: int = Field(4, ge=1)
+    """Tasks of one outer step; the batch is divided among them."""
+    validation_share: float = Field(0.3, gt=0, lt=1)
+    lambda_0: float = Field(0.005, ge=0)
+    gamma: float = Field(0.5, ge=0)
+    window: int = Field(32, ge=2)
+    """Pairs of (train, validation) loss that the covariance of equation 4 is computed from."""
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """Build from untrusted values.
+
+        Raises:
+            InputError: one sentence naming the first field that does not fit, and why.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"]) or cls.__name__
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(sorted(cls.model_fields))
+                raise InputError(f"unknown setting '{name}'; the known ones are {known}.") from None
+            reason = first["msg"][0].lower() + first["msg"][1:]
+            raise InputError(f"setting '{name}' = {first['input']!r}: {reason}.") from None
+
+
+class RunConfig(TrainingSettings):
+    """One run: a data set, its features, a detector, a strategy and a seed."""
+
+    dataset: str = "mvtec_ad"
+    data_root: Path = Path("data/synthetic/mvtec_ad")
+    category: str
+    contamination: float = Field(0.0, ge=0, lt=1)
+    """Share of anomalous images injected into the training set (equal to k / N_train)."""
+    overlap: bool = False
+    """Whether injected images also stay in the test set."""
+    train_limit: int | None = Field(None, ge=1)
+    """Use only the first so many nominal training images."""
+    test_limit: int | None = Field(None, ge=2)
+    """Use only so many test images, drawn evenly from the kinds."""
+    strict: bool = False
+    """Refuse a data set with unreadable files instead of leaving them out."""
+
+    backbone: str = "efficientnet_lite0"
+    image_size: int = Field(256, ge=32)
+
+    detector: str = "simplenet"
+    options: dict[str, float | int | str | bool] = Field(default_factory=dict)
+    """Settings of the detector itself, checked by the detector."""
+
+    profile: Profile = "demo"
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the result.
+
+        Where the data lie on disk does not, nor does the profile's name, nor a setting that the
+        strategy never reads: those are set back to their defaults, so that one result has one name.
+        """
+        values = self.model_dump(mode="json", exclude={"data_root", "profile"})
+        unused: set[str] = set()
+        if self.strategy not in WEIGHTED:
+            unused |= {"kappa", "warmup_epochs", "refresh_every", "weight_level"}
+        if self.strategy not in META:
+            unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
+            unused |= {"lambda_0", "gamma", "window"}
+        if self.contamination == 0:
+            unused |= {"overlap"}
+        for name in unused:
+            values[name] = type(self).model_fields[name].default
+        return values
+
+    def hash(self, fingerprint: str = "") -> str:
+        """Sixteen hex digits that name the run: of `identity()` and the data's fingerprint."""
+        text = json.dumps({**self.identity(), "data": fingerprint}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
