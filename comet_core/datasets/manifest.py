@@ -1,0 +1,57 @@
+"""What is known of every sample of a drawn data set, for evaluation only.
+
+A data root made by `data_scripts/make_synthetic.py` holds an empty marker file `SYNTHETIC` and a
+`manifest.csv` with the columns `path` (below the manifest's folder, forward slashes) and `truth`
+("nominal", "boundary" or "anomalous"). Both are looked for in the category's folder and above it,
+up to the data root. Truth goes into `Record.truth` and no further: training takes `Image`s, which
+have none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from comet_core.datasets.base import Dataset, Record
+from comet_core.errors import InputError
+
+TRUTHS = ("nominal", "boundary", "anomalous")
+
+
+def annotate(dataset: Dataset, data_root: Path) -> Dataset:
+    """`dataset` with the truth of a manifest and the synthetic flag, where there are any.
+
+    Raises:
+        InputError: there is a manifest and it cannot be read.
+    """
+    folders = [dataset.root] if dataset.root == data_root else [dataset.root, data_root]
+    synthetic = any((folder / "SYNTHETIC").is_file() for folder in folders)
+    truth: dict[Path, str] = {}
+    for folder in folders:
+        if (folder / "manifest.csv").is_file():
+            truth |= _read(folder / "manifest.csv")
+    if not truth:
+        return replace(dataset, synthetic=synthetic)
+
+    def told(records: tuple[Record, ...]) -> tuple[Record, ...]:
+        return tuple(replace(record, truth=truth.get(record.path, "")) for record in records)
+
+    return replace(dataset, train=told(dataset.train), test=told(dataset.test), synthetic=synthetic)
+
+
+def _read(path: Path) -> dict[Path, str]:
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        truths = dict(zip(table["path"], table["truth"], strict=True))
+    except KeyError as error:
+        raise InputError(f"manifest '{path}' has no column {error}; make the data again.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"manifest '{path}' cannot be read ({error}).") from None
+    unknown = set(truths.values()) - {*TRUTHS, ""}
+    if unknown:
+        raise InputError(
+            f"manifest '{path}' has the truth '{min(unknown)}'; use {', '.join(TRUTHS)}."
+        )
+    return {path.parent / name: value for name, value in truths.items()}
