@@ -8,7 +8,7 @@ The rule for what is found, the same for all data sets:
 - anything else is left out and counted, with a reason: other suffixes, broken links, links that
   lead back to a folder above, pipes, names that are not valid Unicode, unreadable folders.
 
-Links to files and folders are followed. Under `strict` a data set with anything left out is refused.
+Links to files and folders are followed. Under `strict` nothing may be left out.
 """
 
 from __future__ import annotations
