@@ -14,7 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from comet_core.datasets import mvtec_ad
+from comet_core.datasets import (
+    btad,
+    csv,
+    folder,
+    ksdd2,
+    ksdd2_clean,
+    mvtec_ad,
+    viaduct,
+    visa,
+)
 from comet_core.datasets.base import ANOMALOUS, NOMINAL, Dataset, Image, Record, Skipped, images
 from comet_core.datasets.listing import suggest
 from comet_core.datasets.manifest import annotate
@@ -35,6 +44,13 @@ __all__ = [
 
 DATASETS: dict[str, ModuleType] = {
     "mvtec_ad": mvtec_ad,
+    "ksdd2": ksdd2,
+    "ksdd2_clean": ksdd2_clean,
+    "viaduct": viaduct,
+    "visa": visa,
+    "btad": btad,
+    "folder": folder,
+    "csv": csv,
 }
 
 

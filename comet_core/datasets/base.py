@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from comet_core.errors import InputError
+
 NOMINAL, ANOMALOUS = 0, 1
 
 
@@ -68,10 +70,19 @@ class Dataset:
 
         It looks at ids, splits and file sizes only, so that it costs one `stat` a file; the feature
         cache is keyed by the image content itself.
+
+        Raises:
+            InputError: a file has gone since the data set was listed.
         """
         digest = hashlib.sha256()
         for record in sorted((*self.train, *self.test), key=lambda r: (r.split, r.id)):
-            size = record.path.stat().st_size
+            try:
+                size = record.path.stat().st_size
+            except OSError as error:
+                raise InputError(
+                    f"image '{record.path}' can no longer be found ({error.strerror}); load the "
+                    "data set again."
+                ) from None
             digest.update(f"{record.split}\0{record.id}\0{size}\0{record.label}\n".encode())
         return digest.hexdigest()[:16]
 

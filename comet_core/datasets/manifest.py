@@ -2,8 +2,9 @@
 
 A data root made by `data_scripts/make_synthetic.py` holds an empty marker file `SYNTHETIC` and a
 `manifest.csv` with the columns `path` (below the manifest's folder, forward slashes) and `truth`
-("nominal", "boundary" or "anomalous"). Both are looked for in the category's folder and above it,
-up to the data root. Truth goes into `Record.truth` and no further: training takes `Image`s, which
+("nominal", "boundary" or "anomalous"). Both are looked for in the category's folder, in the one
+above it and in the data root. Without the marker a `manifest.csv` of other columns is somebody
+else's and is ignored. Truth goes into `Record.truth` and no further: training takes `Image`s, which
 have none.
 """
 
@@ -17,6 +18,8 @@ import pandas as pd
 from comet_core.datasets.base import Dataset, Record
 from comet_core.errors import InputError
 
+MARKER = "SYNTHETIC"
+MANIFEST = "manifest.csv"
 TRUTHS = ("nominal", "boundary", "anomalous")
 
 
@@ -26,29 +29,33 @@ def annotate(dataset: Dataset, data_root: Path) -> Dataset:
     Raises:
         InputError: there is a manifest and it cannot be read.
     """
-    folders = [dataset.root] if dataset.root == data_root else [dataset.root, data_root]
-    synthetic = any((folder / "SYNTHETIC").is_file() for folder in folders)
+    folders = dict.fromkeys((dataset.root, dataset.root.parent, data_root))
+    synthetic = any((folder / MARKER).is_file() for folder in folders)
     truth: dict[Path, str] = {}
     for folder in folders:
-        if (folder / "manifest.csv").is_file():
-            truth |= _read(folder / "manifest.csv")
-    if not truth:
-        return replace(dataset, synthetic=synthetic)
+        if (folder / MANIFEST).is_file():
+            truth |= _read(folder / MANIFEST, ours=(folder / MARKER).is_file())
 
     def told(records: tuple[Record, ...]) -> tuple[Record, ...]:
+        if not truth:
+            return records
         return tuple(replace(record, truth=truth.get(record.path, "")) for record in records)
 
     return replace(dataset, train=told(dataset.train), test=told(dataset.test), synthetic=synthetic)
 
 
-def _read(path: Path) -> dict[Path, str]:
+def _read(path: Path, ours: bool) -> dict[Path, str]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         truths = dict(zip(table["path"], table["truth"], strict=True))
     except KeyError as error:
+        if not ours:
+            return {}
         raise InputError(f"manifest '{path}' has no column {error}; make the data again.") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"manifest '{path}' cannot be read ({error}).") from None
+        if not ours:
+            return {}
+        raise InputError(f"manifest '{path}' cannot be read ({error}); make it again.") from None
     unknown = set(truths.values()) - {*TRUTHS, ""}
     if unknown:
         raise InputError(
