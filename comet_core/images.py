@@ -195,6 +195,8 @@ def _decode(path: str | os.PathLike[str], use: Callable[[PillowImage.Image], T])
     except MemoryError:
         problem, remedy = "does not fit in memory", "make it smaller"
     except Exception as error:  # on damaged files the decoders raise nearly anything
+        system = isinstance(error, OSError) and error.strerror  # the system's words, not Pillow's
         reason = str(error) or type(error).__name__
-        problem, remedy = f"is damaged or truncated ({reason})", again
+        problem = f"cannot be read ({system})" if system else f"is damaged or truncated ({reason})"
+        remedy = again
     raise InputError(f"image '{path}' {problem}; {remedy}.")

@@ -93,7 +93,7 @@ class FolderLayout:
                     f"category '{category}' in '{folder}' has no images in '{split}'{reason}; "
                     f"expected {wanted}, or read unlabelled images with the data set 'folder'."
                 )
-        more = (f"{unmasked} anomalous test images have no mask",) if unmasked else ()
+        more = (f"anomalous test images without a mask: {unmasked}",) if unmasked else ()
         return Dataset(
             name, category, folder, train, tuple(test), tuple(skipped), notes=(*notes, *more)
         )

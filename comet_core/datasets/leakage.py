@@ -8,10 +8,10 @@ Three degrees, each found only where the one before does not hold:
 
 Photographs of one product are all alike: on the category bottle of MVTec AD any two images
 correlate above 0.95, so plain correlation or a perceptual hash would report every pair. Hence each
-image is reduced to 32 x 32 grey pixels, its local mean (9 x 9) is subtracted, which removes shading
-and exposure, and so is the mean of all other images, which removes what the product always looks
-like; the remainders are correlated. It withstands another format, size, brightness and mild noise;
-it does not find rotated, mirrored or cropped copies.
+image is reduced to 32 x 32 grey pixels; its local mean (9 x 9) is subtracted and its contrast set
+to 1, which removes shading and exposure; the mean of all other images is subtracted, which removes
+what the product always looks like; the remainders are correlated. This withstands another format,
+size, brightness, contrast and mild noise; rotated, mirrored or cropped copies are not found.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _look(record: Record) -> _Look | InputError:
     pixels = hashlib.sha256(str(image.shape).encode() + image.tobytes()).hexdigest()
     grey = resize(image, SIDE).mean(axis=2, dtype=np.float32)
     detail = grey - uniform_filter(grey, NEIGHBOURHOOD, mode="nearest")
-    return _Look(file, pixels, (detail - detail.mean()).ravel())
+    detail -= detail.mean()
+    contrast = float(np.sqrt(np.mean(detail**2)))
+    return _Look(file, pixels, detail.ravel() / max(contrast, 1e-3))
 
 
 def _pairs(looks: list[_Look], threshold: float) -> Iterator[tuple[int, int, str, float]]:
