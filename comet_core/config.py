@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -90,18 +91,38 @@ class RunConfig(TrainingSettings):
     train_limit: int | None = Field(None, ge=1)
     """Use only the first so many nominal training images."""
     test_limit: int | None = Field(None, ge=2)
-    """Use only so many test images, drawn evenly from the kinds."""
+    """Use only about so many test images, half of them nominal, evenly from the kinds."""
+    oracle: bool = False
+    """Take the anomalous images out of the training set again, by their labels: an upper bound to
+    compare with, not a method."""
     strict: bool = False
     """Refuse a data set with unreadable files instead of leaving them out."""
 
     backbone: str = "efficientnet_lite0"
     image_size: int = Field(256, ge=32)
+    pixel_size: int = Field(128, ge=0)
+    """Edge length at which anomaly maps are compared with masks; 0 leaves pixel metrics out."""
 
     detector: str = "simplenet"
     options: dict[str, float | int | str | bool] = Field(default_factory=dict)
     """Settings of the detector itself, checked by the detector."""
 
     profile: Profile = "demo"
+
+    @classmethod
+    def from_profile(cls, values: Mapping[str, Any]) -> Self:
+        """Build from some settings; the profile they name fills in the others.
+
+        Raises:
+            InputError: unknown profile, or a setting that does not fit.
+        """
+        profile = values.get("profile", cls.model_fields["profile"].default)
+        if profile not in PROFILES:
+            raise InputError(f"unknown profile '{profile}'; there are {', '.join(PROFILES)}.")
+        detector = values.get("detector", cls.model_fields["detector"].default)
+        preset = {**PROFILES[profile]["all"], **PROFILES[profile].get(str(detector), {})}
+        options = {**preset.get("options", {}), **dict(values.get("options") or {})}
+        return cls.checked({**preset, **values, "options": options})
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the result.
@@ -117,7 +138,7 @@ class RunConfig(TrainingSettings):
             unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
             unused |= {"lambda_0", "gamma", "window"}
         if self.contamination == 0:
-            unused |= {"overlap"}
+            unused.add("overlap")
         for name in unused:
             values[name] = type(self).model_fields[name].default
         return values
@@ -126,3 +147,36 @@ class RunConfig(TrainingSettings):
         """Sixteen hex digits that name the run: of `identity()` and the data's fingerprint."""
         text = json.dumps({**self.identity(), "data": fingerprint}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "smoke": {
+        "all": {"image_size": 128, "pixel_size": 32, "train_limit": 24, "test_limit": 24},
+        "simplenet": {"epochs": 4, "warmup_epochs": 1, "options": {"hidden": 64, "patches": 64}},
+        "differnet": {
+            "epochs": 4,
+            "warmup_epochs": 1,
+            "options": {"blocks": 2, "hidden": 32, "scales": 2, "rotations": 2},
+        },
+    },
+    "demo": {"all": {}, "simplenet": {}, "differnet": {}},
+    "paper": {
+        "all": {"batch_size": 24},
+        "simplenet": {
+            "backbone": "wide_resnet50_2",
+            "image_size": 288,
+            "pixel_size": 288,
+            "epochs": 160,
+            "learning_rate": 2e-4,
+            "options": {"hidden": 1024, "patches": 1296},
+        },
+        "differnet": {
+            "backbone": "alexnet",
+            "image_size": 448,
+            "epochs": 192,
+            "learning_rate": 2e-4,
+            "options": {"blocks": 8, "hidden": 2048, "rotations": 64},
+        },
+    },
+}
+"""What each profile sets, for all detectors and for each; the rest keeps its default."""

@@ -1,0 +1,144 @@
+"""What a detector must offer to be trained by the one training loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from comet_core.errors import InputError
+
+Maps = dict[str, Tensor]
+"""Frozen features of N images: (N, C, H, W) for each layer, or "pooled" (N, V, D)."""
+
+
+class Options(BaseModel):
+    """Settings of a detector; a subclass lists them, unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Detector(nn.Module, ABC):
+    """A model of nominal samples that is trained by gradient descent.
+
+    A sample is an image as a set of P parts, each a vector of D features: patches for SimpleNet,
+    rotated views for DifferNet, one part for a detector without either. Subclasses implement
+    `wanted_features`, `assemble`, `build`, `losses`, `part_scores` and, where they can,
+    `part_map`; the rest is here. Losses must be free of side effects and of their own randomness
+    (it comes in as `noise`), so that `torch.func` can differentiate through an inner loop.
+    """
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[Options]] = Options
+    reduction: ClassVar[str] = "mean"
+    """How the scores of the parts become the score of the image: "mean" or "max"."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, options: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        try:
+            self.options = self.options_type(**(options or {}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            known = ", ".join(self.options_type.model_fields) or "none"
+            raise InputError(
+                f"option '{first['loc'][0]}' of detector '{self.name}': {first['msg'].lower()};"
+                f" its options are {known}."
+            ) from None
+        self.dimension = 0
+
+    # -- what a detector says of itself -----------------------------------------------------------
+
+    @abstractmethod
+    def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
+        """Keyword arguments of `features.FeatureSpec`: layers, sizes, rotations, pool.
+
+        Args:
+            backbone_layers: the layers that the backbone offers, from fine to coarse.
+            image_size: edge length in pixels that the user asked for.
+        """
+
+    @abstractmethod
+    def assemble(self, maps: Maps) -> Tensor:
+        """Raw parts (N, P, D) of frozen features, before standardisation."""
+
+    @abstractmethod
+    def build(self, dimension: int) -> None:
+        """Make the trainable modules for parts of so many features."""
+
+    @abstractmethod
+    def losses(self, samples: Tensor, noise: Tensor | None) -> Tensor:
+        """L_AD: the loss (B, P) of each part of samples (B, P, D); `noise` from `draw_noise`."""
+
+    @abstractmethod
+    def part_scores(self, samples: Tensor) -> Tensor:
+        """Non-negative anomaly scores (B, P) of samples (B, P, D)."""
+
+    def part_map(self, scores: Tensor) -> Tensor | None:
+        """Scores (B, P) as maps (B, H, W); None where parts have no place in the image."""
+        return None
+
+    def draw_noise(self, samples: Tensor, generator: torch.Generator) -> Tensor | None:
+        """The random numbers that one evaluation of `losses` needs, if any."""
+        return None
+
+    def calibrate(self, samples: Tensor) -> None:
+        """Set what scoring needs beyond the parameters from training samples (N, P, D)."""
+
+    def train_parts(self, parts: int) -> int:
+        """How many of an image's parts one training step looks at."""
+        return parts
+
+    def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser of the outer loop, or of plain training."""
+        return torch.optim.Adam(self.parameters(), lr=learning_rate)
+
+    def forward(self, samples: Tensor, noise: Tensor | None = None) -> Tensor:
+        """`losses`, so that `torch.func.functional_call` reaches them."""
+        return self.losses(samples, noise)
+
+    # -- shared ------------------------------------------------------------------------------------
+
+    def fit_input(self, maps: Maps) -> Tensor:
+        """Learn the standardisation from training features, build the modules, prepare samples.
+
+        Every feature is shifted and scaled to mean 0 and deviation 1 over all parts of all training
+        images (choice): the maps of a backbone differ in scale, and one noise level or one base
+        density can serve only features of one scale.
+
+        Returns:
+            Samples (N, P, D), standardised, float32.
+        """
+        raw = self.assemble(maps)
+        flat = raw.reshape(-1, raw.shape[-1])
+        self.set_input(flat.mean(0), flat.std(0).nan_to_num(0).clamp(min=1e-6))
+        return (raw - self.mean) / self.std
+
+    def set_input(self, mean: Tensor, std: Tensor) -> None:
+        """Set a known standardisation, (D,) each, and build the modules."""
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.dimension = len(mean)
+        self.build(self.dimension)
+
+    def prepare(self, maps: Maps) -> Tensor:
+        """Samples (N, P, D) of frozen features, standardised as in training."""
+        return (self.assemble(maps) - self.mean) / self.std
+
+    @torch.no_grad()
+    def scores(self, samples: Tensor, batch_size: int = 64) -> Tensor:
+        """Part scores (N, P) of prepared samples, in batches."""
+        was_training = self.training
+        self.eval()
+        parts = [self.part_scores(batch) for batch in samples.split(batch_size)]
+        self.train(was_training)
+        return torch.cat(parts)
+
+    def image_scores(self, part_scores: Tensor) -> Tensor:
+        """Image scores (N,) of part scores (N, P)."""
+        return part_scores.amax(1) if self.reduction == "max" else part_scores.mean(1)

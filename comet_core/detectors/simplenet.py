@@ -1,0 +1,153 @@
+"""SimpleNet (Liu et al., CVPR 2023): tell adapted patch features from the same with noise."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from comet_core.detectors.base import Detector, Maps, Options
+
+
+class SimpleNetOptions(Options):
+    """Settings of SimpleNet; the published ones are in the profile `paper`."""
+
+    hidden: int = Field(256, ge=1)
+    """Width of the discriminator's hidden layer (1024 as published)."""
+    noise_std: float = Field(0.25, gt=0)
+    """Deviation of the noise, in deviations of the features (0.015, unscaled, as published)."""
+    margin: float = Field(0.5, ge=0)
+    neighbourhood: int = Field(3, ge=1)
+    """Edge, in patches, of the window that is averaged around each patch; odd."""
+    temperature: float = Field(0.1, gt=0)
+    patches: int = Field(256, ge=1)
+    """Patches of an image that one training step looks at, drawn anew each time."""
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation whose scoring statistics are measured, not averaged while training.
+
+    In training it normalises by the batch's own mean and variance and touches no state, so that it
+    is a pure function: tasks of the inner loop cannot leak into each other, and `torch.func` can
+    map over them. For scoring, `measure` stores the exact mean and variance over training samples
+    ("precise" batch normalisation, Wu and Johnson, 2021).
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(M, width) -> (M, width)."""
+        if self.training:
+            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
+
+    def measure(self, x: Tensor) -> None:
+        """Store the mean and variance of (M, width) for scoring."""
+        self.mean.copy_(x.mean(0))
+        self.variance.copy_(x.var(0, unbiased=False))
+
+
+class SimpleNet(Detector):
+    """Adaptor, Gaussian feature noise, discriminator and truncated hinge loss.
+
+    D > 0 means nominal. The published score is -D, which has a sign; equation 2 needs a
+    non-negative one, so the score is softplus(-D) (choice): it orders samples alike, and unlike the
+    hinge it does not flatten the nominal ones to 0.
+    """
+
+    name: ClassVar[str] = "simplenet"
+    options_type = SimpleNetOptions
+    options: SimpleNetOptions
+    reduction: ClassVar[str] = "max"
+    grid: tuple[int, int] = (1, 1)
+
+    def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
+        """The two finest feature maps at one size."""
+        return {"layers": tuple(backbone_layers[:2]), "sizes": (image_size,)}
+
+    def assemble(self, maps: Maps) -> Tensor:
+        """Each patch: its neighbourhood's mean in every layer, on the finest layer's grid.
+
+        As in PatchCore, windows are averaged in each layer's own resolution, then upsampled.
+        """
+        k = self.options.neighbourhood
+        finest = next(iter(maps.values()))
+        self.grid = (finest.shape[2], finest.shape[3])
+        parts = []
+        for one in maps.values():
+            local = F.avg_pool2d(one.float(), k, 1, k // 2, count_include_pad=False)
+            if local.shape[2:] != finest.shape[2:]:
+                local = F.interpolate(local, size=self.grid, mode="bilinear", align_corners=False)
+            parts.append(local.flatten(2))
+        return torch.cat(parts, 1).transpose(1, 2).contiguous()
+
+    def build(self, dimension: int) -> None:
+        """Adaptor D -> D; discriminator D -> hidden -> 1."""
+        hidden = self.options.hidden
+        self.adaptor = nn.Linear(dimension, dimension)
+        self.hidden = nn.Linear(dimension, hidden)
+        self.norm = BatchNorm(hidden)
+        self.head = nn.Linear(hidden, 1, bias=False)
+        for layer in (self.adaptor, self.hidden, self.head):
+            nn.init.xavier_normal_(layer.weight)
+
+    def discriminate(self, adapted: Tensor) -> Tensor:
+        """D: (M, D) adapted features -> (M,); positive is nominal."""
+        return self.head(F.leaky_relu(self.norm(self.hidden(adapted)), 0.2)).squeeze(-1)
+
+    def draw_noise(self, samples: Tensor, generator: torch.Generator) -> Tensor:
+        """Gaussian noise of the shape of `samples`."""
+        noise = torch.empty_like(samples).normal_(generator=generator)
+        return noise.mul_(self.options.noise_std)
+
+    def losses(self, samples: Tensor, noise: Tensor | None) -> Tensor:
+        """max(0, m - D(true)) + max(0, m + D(fake)), per patch (B, P)."""
+        assert noise is not None
+        adapted = self.adaptor(samples)
+        both = torch.cat([adapted, adapted + noise]).flatten(0, 1)
+        true, fake = self.discriminate(both).view(2, *samples.shape[:2]).unbind(0)
+        return F.relu(self.options.margin - true) + F.relu(self.options.margin + fake)
+
+    def part_scores(self, samples: Tensor) -> Tensor:
+        """softplus(-D) of each patch."""
+        flat = self.discriminate(self.adaptor(samples.flatten(0, 1)))
+        tau, m = self.options.temperature, self.options.margin
+        return (tau * F.softplus((m - flat) / tau)).view(samples.shape[:2])
+
+    def part_map(self, scores: Tensor) -> Tensor:
+        """(B, P) -> (B, H, W) on the grid of the finest layer."""
+        return scores.view(len(scores), *self.grid)
+
+    @torch.no_grad()
+    def calibrate(self, samples: Tensor, limit: int = 32768) -> None:
+        """Measure the normalisation on at most `limit` evenly spaced patches and their fakes."""
+        flat = samples.flatten(0, 1)
+        flat = flat[:: max(1, len(flat) // limit)]
+        generator = torch.Generator(device=flat.device).manual_seed(0)
+        adapted = self.adaptor(flat)
+        noise = self.draw_noise(adapted, generator)
+        self.norm.measure(self.hidden(torch.cat([adapted, adapted + noise])))
+
+    def train_parts(self, parts: int) -> int:
+        """A random subset: neighbouring patches say almost the same."""
+        return min(parts, self.options.patches)
+
+    def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
+        """Adam; the adaptor learns at half the discriminator's rate, as published."""
+        discriminator = [*self.hidden.parameters(), *self.norm.parameters(), self.head.weight]
+        groups = [
+            {"params": list(self.adaptor.parameters()), "lr": learning_rate / 2},
+            {"params": discriminator, "lr": learning_rate},
+        ]
+        return torch.optim.Adam(groups, weight_decay=1e-5)

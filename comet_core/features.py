@@ -1,0 +1,279 @@
+"""Frozen features of images, each computed once and kept on disk.
+
+An entry of the cache is one file per image: half-precision tensors and a checksum of them, in
+safetensors. Its name is a hash of the image file's content and its folder a hash of everything else
+that decides the numbers (backbone, layers, sizes, views, pooling, versions). So renaming images
+costs nothing, changing one costs one image, and an entry can never belong to something else. Files
+are written under a temporary name and renamed; two processes that fill the cache at once write the
+same bytes. An entry that fails its checksum is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from tqdm.auto import tqdm
+
+from comet_core.backbones import backbone_info, load_backbone
+from comet_core.datasets.base import Image, Skipped
+from comet_core.errors import InputError
+from comet_core.images import read_image, resize
+
+FORMAT = 1
+"""Raise it when a change of this file changes the numbers."""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What to compute for each image.
+
+    Attributes:
+        backbone: a name of `backbones.BACKBONES`.
+        layers: the feature maps to keep, for example ("stride8", "stride16").
+        sizes: edge lengths in pixels; the image is seen once at each.
+        rotations: number of views, evenly spaced over the full turn; view 0 is the upright image.
+        pool: keep the spatial mean of each map instead of the map.
+    """
+
+    backbone: str = "efficientnet_lite0"
+    layers: tuple[str, ...] = ("stride8", "stride16")
+    sizes: tuple[int, ...] = (256,)
+    rotations: int = 1
+    pool: bool = False
+
+    def __post_init__(self) -> None:
+        info = backbone_info(self.backbone)
+        for layer in self.layers:
+            if layer not in info.channels:
+                raise InputError(
+                    f"backbone '{self.backbone}' has no layer '{layer}';"
+                    f" it has {', '.join(info.channels)}."
+                )
+        if not self.pool and (len(self.sizes) > 1 or self.rotations > 1):
+            raise InputError("feature maps are kept for one size and one view only; set pool=True.")
+        if min(self.sizes) < 32 or self.rotations < 1:
+            raise InputError("image sizes start at 32 pixels and the number of rotations at 1.")
+
+    def key(self) -> str:
+        """Sixteen hex digits that name the folder of the cache."""
+        info = backbone_info(self.backbone)
+        source = info.package or "torchvision"
+        versions = {name: version(name.replace("_", "-")) for name in {source, "pillow"}}
+        text = json.dumps([FORMAT, asdict(self), info.weights, versions], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass
+class Features:
+    """Features of N images, in the order of `ids`.
+
+    `maps` holds float16 tensors: for each layer (N, C, H, W), or with pooling one tensor "pooled"
+    (N, V, D), with V views and D the channels of all layers at all sizes. `skipped` lists the files
+    that could not be read.
+    """
+
+    ids: list[str]
+    maps: dict[str, Tensor]
+    skipped: list[Skipped] = field(default_factory=list)
+    image_sizes: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _turn(pixels: Tensor, quarter: float) -> Tensor:
+    """Rotate a batch (B, 3, S, S) by so many quarter turns, exactly where these are whole.
+
+    Else bilinear, with the border pixels continued, since black corners would be features.
+    """
+    if float(quarter).is_integer():
+        return torch.rot90(pixels, int(quarter), dims=(2, 3))
+    angle = torch.tensor(quarter * torch.pi / 2)
+    rows = torch.stack([torch.cos(angle), -torch.sin(angle), torch.zeros(())])
+    columns = torch.stack([torch.sin(angle), torch.cos(angle), torch.zeros(())])
+    theta = torch.stack([rows, columns]).expand(len(pixels), 2, 3)
+    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+@torch.inference_mode()
+def compute(pixels: Sequence[np.ndarray], spec: FeatureSpec, device: str = "cpu") -> dict:
+    """Features of decoded images, without the cache.
+
+    Args:
+        pixels: arrays (H, W, 3) of uint8, of any sizes.
+        spec: what to compute.
+        device: torch device of the backbone.
+
+    Returns:
+        The `maps` of `Features`, on the CPU.
+    """
+    backbone = load_backbone(spec.backbone, spec.layers, device)
+    views: list[list[Tensor]] = [[] for _ in range(spec.rotations)]
+    for size in spec.sizes:
+        stack = np.stack([resize(image, size) for image in pixels])
+        batch = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).float()
+        for view, parts in enumerate(views):
+            turned = _turn(batch, 4 * view / spec.rotations) if view else batch
+            maps = backbone(turned.contiguous(memory_format=torch.channels_last))
+            if not spec.pool:
+                return {name: one.half().cpu().contiguous() for name, one in maps.items()}
+            parts += [one.mean(dim=(2, 3)) for one in maps.values()]
+    return {"pooled": torch.stack([torch.cat(parts, dim=1) for parts in views], 1).half().cpu()}
+
+
+def default_cache() -> Path:
+    """The cache folder: the environment's COMET_CACHE, else `.cache/features` here."""
+    return Path(os.environ.get("COMET_CACHE", ".cache/features"))
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load_entry(path: Path) -> tuple[dict[str, Tensor], tuple[int, int]] | None:
+    """The tensors of an entry and the image's (height, width); None if absent or damaged."""
+    try:
+        with safe_open(path, "pt") as entry:
+            meta = entry.metadata() or {}
+            tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
+            if meta["sha256"] != _checksum(tensors):
+                return None
+            return tensors, (int(meta["height"]), int(meta["width"]))
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
+
+
+def _save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
+    meta = {"sha256": _checksum(tensors), "height": str(size[0]), "width": str(size[1])}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+        try:
+            file.write(save(tensors, metadata=meta))
+            file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _ahead(pool: ThreadPoolExecutor, paths: Sequence[Path], depth: int) -> Iterator:
+    """Decode `depth` files ahead of the consumer, in order; a bad file yields its InputError."""
+
+    def decode(path: Path) -> np.ndarray | InputError:
+        try:
+            return read_image(path)
+        except InputError as error:
+            return error
+
+    queue = iter(paths)
+    pending = [pool.submit(decode, path) for path in islice(queue, depth)]
+    while pending:
+        yield pending.pop(0).result()
+        pending += [pool.submit(decode, path) for path in islice(queue, 1)]
+
+
+def extract(
+    images: Sequence[Image],
+    spec: FeatureSpec,
+    *,
+    cache: Path | None = None,
+    strict: bool = False,
+    device: str = "cpu",
+    batch_size: int = 16,
+    progress: bool = True,
+) -> Features:
+    """Features of images, from the cache where it has them.
+
+    Args:
+        images: ids and paths; training images and test images alike carry no truth here.
+        spec: what to compute.
+        cache: folder of the cache; by default `default_cache()`.
+        strict: raise on a file that cannot be read, instead of leaving it out with a warning.
+        device: torch device of the backbone.
+        batch_size: images of one pass through the backbone.
+        progress: show a progress bar when there is something to compute.
+
+    Returns:
+        The features of all readable images, in their order.
+
+    Raises:
+        InputError: for an unreadable file under `strict`, or when no file could be read.
+    """
+    folder = (default_cache() if cache is None else Path(cache)) / spec.key()
+    found: dict[int, tuple[dict[str, Tensor], tuple[int, int]]] = {}
+    skipped: list[Skipped] = []
+    missing: list[tuple[int, Path]] = []
+    for index, image in enumerate(images):
+        try:
+            content = hashlib.sha256(Path(image.path).read_bytes()).hexdigest()
+        except OSError as error:
+            if strict:
+                raise InputError(f"{image.path}: cannot be read ({error.strerror}).") from None
+            skipped.append(Skipped(Path(image.path), f"cannot be read ({error.strerror})"))
+            continue
+        path = folder / content[:2] / f"{content}.safetensors"
+        entry = _load_entry(path)
+        if entry is None:
+            missing.append((index, path))
+        else:
+            found[index] = entry
+
+    bar = tqdm(
+        total=len(missing),
+        desc=f"features {spec.backbone}",
+        unit="image",
+        disable=not progress or not missing,
+    )
+    with bar, ThreadPoolExecutor(2) as pool:
+        decoded = _ahead(pool, [Path(images[i].path) for i, _ in missing], 2 * batch_size)
+        for start in range(0, len(missing), batch_size):
+            batch = []
+            for index, path in missing[start : start + batch_size]:
+                pixels = next(decoded)
+                if isinstance(pixels, InputError):
+                    if strict:
+                        raise pixels
+                    skipped.append(Skipped(Path(images[index].path), str(pixels)))
+                else:
+                    batch.append((index, path, pixels))
+            if batch:
+                maps = compute([pixels for *_, pixels in batch], spec, device)
+                for row, (index, path, pixels) in enumerate(batch):
+                    # A row is cloned: a view would keep, and save, the whole batch.
+                    tensors = {name: one[row].clone() for name, one in maps.items()}
+                    found[index] = tensors, pixels.shape[:2]
+                    _save_entry(path, *found[index])
+            bar.update(min(batch_size, len(missing) - start))
+
+    if skipped:
+        first = skipped[0].reason
+        warnings.warn(
+            f"{len(skipped)} of {len(images)} images left out; the first: {first}", stacklevel=2
+        )
+    if not found:
+        where = Path(images[0].path).parent if images else "the list of images"
+        raise InputError(f"no readable image in {where}; check the path and the files.")
+    order = sorted(found)
+    return Features(
+        ids=[images[i].id for i in order],
+        maps={name: torch.stack([found[i][0][name] for i in order]) for name in found[order[0]][0]},
+        skipped=skipped,
+        image_sizes=[found[i][1] for i in order],
+    )

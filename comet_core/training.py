@@ -1,0 +1,281 @@
+"""One training loop for every detector and every strategy.
+
+| strategy | equations | weights                        | gradient      |
+|----------|-----------|--------------------------------|---------------|
+| plain    | -         | 1                              | of the batch  |
+| reject   | 1         | 1 up to the threshold, else 0  | of the batch  |
+| soft     | 1-3       | min(1, t / a)                  | of the batch  |
+| meta     | 4-8       | 1                              | meta-gradient |
+| comet    | 1-8       | min(1, t / a)                  | meta-gradient |
+
+Every strategy sees each image once an epoch, in batches of one size, and hands its gradient to the
+same optimiser. So they differ by what the table says and by nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from tqdm.auto import tqdm
+
+from comet_core.confidence import confidence_weights, iqr_threshold, weighted_loss
+from comet_core.config import META, WEIGHTED, TrainingSettings
+from comet_core.detectors.base import Detector, Maps
+from comet_core.errors import InputError
+from comet_core.meta import Batch, Parameters, meta_gradient, sample_tasks
+from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
+
+
+@dataclass
+class Confidence:
+    """Scores of all training samples and what equations 1 and 2 make of them.
+
+    `scores` and `weights` are (N,) for weights per image and (N, P) per part; `image_scores` is
+    always (N,).
+    """
+
+    scores: Tensor
+    weights: Tensor
+    threshold: float
+    image_scores: Tensor
+
+    @property
+    def image_weights(self) -> Tensor:
+        """(N,): the weight of an image, the mean over its parts where parts have their own."""
+        return self.weights if self.weights.ndim == 1 else self.weights.mean(1)
+
+
+@dataclass
+class Training:
+    """What a training leaves behind, besides the trained detector.
+
+    Attributes:
+        history: one row an epoch: epoch, loss, threshold, mean_weight, and for the meta strategies
+            train_loss, val_loss, det_sigma, lambda_sigma; seconds.
+        weights: one row a refresh and image: epoch, id, score, weight.
+        final: confidence of the trained model in each training image, in the order of `ids`.
+        used: (N,) the images' weights in the last epoch.
+        ids: the sample ids.
+    """
+
+    history: pd.DataFrame
+    weights: pd.DataFrame
+    final: Confidence
+    used: Tensor
+    ids: list[str]
+
+
+def confidence(detector: Detector, samples: Tensor, settings: TrainingSettings) -> Confidence:
+    """Score the training samples and weight them by the strategy's rule.
+
+    Strategies without weights are scored all the same, so that their runs show what the weights
+    would have been.
+    """
+    detector.calibrate(samples)
+    part_scores = detector.scores(samples)
+    image_scores = detector.image_scores(part_scores)
+    scores = part_scores if settings.weight_level == "patch" else image_scores
+    threshold = iqr_threshold(scores.flatten(), settings.kappa)
+    if settings.strategy == "reject":
+        weights = (scores <= threshold).to(scores.dtype)
+    else:
+        weights = confidence_weights(scores, threshold)
+    return Confidence(scores, weights, threshold.item(), image_scores)
+
+
+def fit(
+    detector: Detector,
+    maps: Maps,
+    ids: Sequence[str],
+    settings: TrainingSettings,
+    *,
+    on_epoch: Callable[[int, Detector], None] | None = None,
+    progress: bool = False,
+) -> Training:
+    """Initialise a detector for these features from the seed, and train it.
+
+    Args:
+        detector: not yet built; trained in place.
+        maps: frozen features of N training images.
+        ids: their ids, in the same order. Labels have no way in.
+        settings: strategy, epochs, seed and the rest.
+        on_epoch: called after every epoch with its number, from 1, and the detector.
+        progress: show a progress bar.
+
+    Raises:
+        InputError: when the settings and the data do not go together, or the loss diverges.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        samples = detector.fit_input(maps)
+    return train(detector, samples, ids, settings, on_epoch=on_epoch, progress=progress)
+
+
+def train(
+    detector: Detector,
+    samples: Tensor,
+    ids: Sequence[str],
+    settings: TrainingSettings,
+    *,
+    on_epoch: Callable[[int, Detector], None] | None = None,
+    progress: bool = False,
+) -> Training:
+    """Train a built detector on samples (N, P, D); see `fit`."""
+    count = len(samples)
+    if count != len(ids) or len(set(ids)) != count:
+        raise InputError(f"{count} training samples need as many different ids, got {len(ids)}.")
+    if settings.strategy in META and count < 2:
+        raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
+    generator = torch.Generator().manual_seed(settings.seed)
+    optimiser = detector.optimiser(settings.learning_rate)
+    step = (
+        _MetaStepper(detector, settings) if settings.strategy in META else _PlainStepper(detector)
+    )
+    weights = torch.ones(count)
+    threshold = float("nan")
+    history: list[dict[str, float]] = []
+    refreshes: list[pd.DataFrame] = []
+
+    for epoch in tqdm(range(settings.epochs), settings.strategy, disable=not progress):
+        started = time.perf_counter()
+        since = epoch - settings.warmup_epochs
+        if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
+            current = confidence(detector, samples, settings)
+            weights, threshold = current.weights, current.threshold
+            refreshes.append(_weights_table(epoch, ids, current))
+        detector.train()
+        sums: dict[str, float] = {}
+        order = torch.randperm(count, generator=generator)
+        batches = order.tensor_split(max(1, round(count / settings.batch_size)))
+        for index in batches:
+            if settings.strategy in META and len(index) < 2:
+                continue
+            values = step(_batch(detector, samples, weights, index, generator), generator)
+            if not all(value == value and abs(value) != float("inf") for value in values.values()):
+                raise InputError(
+                    f"the loss of detector '{detector.name}' became NaN or infinite in epoch"
+                    f" {epoch + 1}; lower learning_rate (now {settings.learning_rate:g})"
+                    f" or alpha (now {settings.alpha:g})."
+                )
+            optimiser.step()
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + value * len(index) / count
+        history.append(
+            {
+                "epoch": epoch + 1,
+                **sums,
+                "threshold": threshold,
+                "mean_weight": weights.mean().item(),
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        if on_epoch is not None:
+            detector.calibrate(samples)
+            on_epoch(epoch + 1, detector)
+
+    final = confidence(detector, samples, settings)
+    refreshes.append(_weights_table(settings.epochs, ids, final))
+    detector.eval()
+    return Training(
+        history=pd.DataFrame(history),
+        weights=pd.concat(refreshes, ignore_index=True),
+        final=final,
+        used=weights if weights.ndim == 1 else weights.mean(1),
+        ids=list(ids),
+    )
+
+
+def _batch(
+    detector: Detector, samples: Tensor, weights: Tensor, index: Tensor, generator: torch.Generator
+) -> Batch:
+    """Samples, weights and noise of a batch, on a random subset of the parts of each image."""
+    parts = samples.shape[1]
+    kept = detector.train_parts(parts)
+    if kept < parts:
+        # One subset for the batch: gathering rows of a contiguous array is then one copy.
+        choice = torch.randperm(parts, generator=generator)[:kept]
+        chosen = samples[index[:, None], choice]
+        weight = weights[index] if weights.ndim == 1 else weights[index[:, None], choice]
+    else:
+        chosen, weight = samples[index], weights[index]
+    noise = detector.draw_noise(chosen, generator)
+    return (chosen, weight) if noise is None else (chosen, weight, noise)
+
+
+class _PlainStepper:
+    """The gradient of equation 3 on the batch."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        samples, weights, *noise = batch
+        self.detector.zero_grad(set_to_none=True)
+        loss = weighted_loss(self.detector(samples, *noise), weights)
+        loss.backward()
+        return {"loss": loss.item()}
+
+
+class _MetaStepper:
+    """The meta-gradient of equation 8 on tasks made of the batch, with lambda by equations 4-5.
+
+    Lambda comes from the pairs of the steps before, so that the penalty's strength is a constant
+    of the step it enters.
+    """
+
+    def __init__(self, detector: Detector, settings: TrainingSettings) -> None:
+        self.detector = detector
+        self.settings = settings
+        self.window = LossWindow(settings.window)
+
+    def loss(self, parameters: Parameters, batch: Batch) -> Tensor:
+        """Equation 3 at the given parameters."""
+        samples, weights, *noise = batch
+        return weighted_loss(functional_call(self.detector, parameters, (samples, *noise)), weights)
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        s = self.settings
+        sigma = self.window.covariance()
+        lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma).item()
+        tasks = sample_tasks(len(batch[0]), s.tasks, s.validation_share, generator)
+        parameters = dict(self.detector.named_parameters())
+        result = meta_gradient(
+            self.loss,
+            {name: p.detach() for name, p in parameters.items()},
+            tuple(one[tasks.train] for one in batch),
+            tuple(one[tasks.validation] for one in batch),
+            alpha=s.alpha,
+            steps=s.inner_steps,
+            order=s.order,
+            lambda_sigma=lambda_sigma,
+        )
+        for name, p in parameters.items():
+            p.grad = result.gradient[name]
+        values: dict[str, Any] = {
+            "loss": result.objective.item(),
+            "train_loss": result.train_losses.mean().item(),
+            "val_loss": result.val_losses.mean().item(),
+            "det_sigma": determinant(sigma).item(),
+            "lambda_sigma": lambda_sigma,
+        }
+        if all(value == value for value in values.values()):
+            self.window.extend(result.train_losses.tolist(), result.val_losses.tolist())
+        return values
+
+
+def _weights_table(epoch: int, ids: Sequence[str], current: Confidence) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "epoch": epoch,
+            "id": list(ids),
+            "score": current.image_scores.numpy(),
+            "weight": current.image_weights.numpy(),
+        }
+    )
