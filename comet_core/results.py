@@ -268,10 +268,13 @@ def _digest(data: bytes) -> str:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    plain = {key: _plain(value) for key, value in values.items()}
-    return (json.dumps(plain, indent=1, allow_nan=False) + "\n").encode()
+    return (json.dumps(plain(values), indent=1, allow_nan=False) + "\n").encode()
 
 
-def _plain(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value  # numpy and torch scalars
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as it is stored: Python's own numbers, and None for those that are not finite."""
+    own = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in own.items()
+    }

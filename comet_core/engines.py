@@ -1,0 +1,234 @@
+"""Where work is done: in this process, in several, or on a Dask cluster. One function, one list.
+
+An engine takes a function and a list of tasks and yields `(position, outcome)` as tasks finish, in
+any order, each task once. The outcome is what the function returned, or a `Failure`. Bad input
+fails at once, any other error is tried again, and a worker that dies takes down its own task alone,
+which is given to another. Closing the generator stops what is still running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from comet_core.errors import InputError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CONNECT_SECONDS = 20
+
+
+class Failure(NamedTuple):
+    """Why a task has no result: one clause, and the traceback where there is one."""
+
+    message: str
+    trace: str = ""
+
+
+Outcomes = Generator[tuple[int, Any], None, None]
+
+
+def start(
+    engine: str,
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    *,
+    workers: int | None = None,
+    retries: int = 2,
+    resources: Mapping[str, float] | None = None,
+) -> Outcomes:
+    """Apply `function` to every task.
+
+    Args:
+        engine: "in_process"; "processes"; or a Dask scheduler's address, "tcp://host:port".
+        function: importable by name wherever it runs; so are the tasks' contents.
+        tasks: what it is called with.
+        workers: number of processes; by default one for each core. Only for "processes".
+        retries: how often a task is tried again after an error that is not `InputError`, and
+            after the death of its worker process. A Dask scheduler counts deaths by its own
+            setting, `distributed.scheduler.allowed-failures`; what it gives up is tried once more,
+            alone, at the end.
+        resources: what a task takes up on a Dask worker, such as {"GPU": 1}. Only for Dask.
+
+    Raises:
+        InputError: no such engine, or an argument that it does not take.
+    """
+    if retries < 0:
+        raise InputError(f"retries = {retries} is negative; 0 means to try once.")
+    if workers is not None and (engine != "processes" or workers < 1):
+        raise InputError(
+            f"workers = {workers} does not go with engine '{engine}'; 'processes' takes 1 or more."
+        )
+    if resources and "://" not in engine:
+        raise InputError(f"resources are for Dask clusters; engine '{engine}' has none.")
+    if engine == "in_process":
+        return _in_process(function, tasks, retries)
+    if engine == "processes":
+        return _processes(function, tasks, workers or cores(), retries)
+    if "://" in engine:
+        return _dask(function, tasks, engine, retries, resources)
+    raise InputError(
+        f"no engine '{engine}'; there are 'in_process', 'processes' and the address of a Dask "
+        "scheduler, 'tcp://host:port'."
+    )
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    with contextlib.suppress(AttributeError):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def attempt(function: Callable[[Any], Any], task: Any, retries: int) -> Any:
+    """The function's result, or a `Failure` after the last try."""
+    for left in reversed(range(retries + 1)):
+        try:
+            return function(task)
+        except InputError as error:
+            return Failure(str(error))
+        except Exception as error:
+            if not left:
+                return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+    raise AssertionError("unreachable")
+
+
+def _in_process(function: Callable[[Any], Any], tasks: Sequence[Any], retries: int) -> Outcomes:
+    for index, task in enumerate(tasks):
+        yield index, attempt(function, task, retries)
+
+
+def _processes(
+    function: Callable[[Any], Any], tasks: Sequence[Any], workers: int, retries: int
+) -> Outcomes:
+    """Each worker has its own pipe: the end of a pipe tells which worker died, and on what task.
+
+    (`concurrent.futures` only knows that one of its workers died, and gives up on all tasks.)
+    """
+    waiting, deaths = deque(range(len(tasks))), Counter[int]()
+    idle: list[tuple[Connection, BaseProcess]] = []
+    busy: dict[Connection, tuple[BaseProcess, int]] = {}
+    threads = max(1, cores() // workers)
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                connection, process = idle.pop() if idle else _launch(function, retries, threads)
+                index = waiting.popleft()
+                busy[connection] = process, index
+                with contextlib.suppress(OSError):  # it died: `recv` will say so
+                    connection.send(tasks[index])
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                process, index = busy[ready]
+                try:
+                    outcome = ready.recv()
+                except (EOFError, OSError):
+                    del busy[ready]
+                    _end(ready, process)
+                    deaths[index] += 1
+                    if deaths[index] <= retries:
+                        waiting.append(index)
+                        continue
+                    outcome = Failure(
+                        f"its worker process died {deaths[index]} times, the last time with exit "
+                        f"code {process.exitcode} (-9 often means that memory ran out; 1 at once "
+                        "that the calling script lacks `if __name__ == '__main__':`)"
+                    )
+                else:
+                    del busy[ready]
+                    idle.append((ready, process))
+                yield index, outcome
+    finally:
+        for connection, process in [*idle, *((end, entry[0]) for end, entry in busy.items())]:
+            _end(connection, process)
+
+
+def _launch(
+    function: Callable[[Any], Any], retries: int, threads: int
+) -> tuple[Connection, BaseProcess]:
+    """Start a fresh interpreter: a fork of a process that runs threads or CUDA may hang."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, function, retries), daemon=True)
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    # Libraries read these when loaded. Without them, n workers would run n x cores threads.
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    try:
+        process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+    there.close()
+    return here, process
+
+
+def _serve(connection: Connection, function: Callable[[Any], Any], retries: int) -> None:
+    """The life of a worker process: it ends when the other end of the pipe is closed."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the parent, which ends the workers
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            connection.send(attempt(function, connection.recv(), retries))
+
+
+def _end(connection: Connection, process: BaseProcess) -> None:
+    connection.close()
+    process.terminate()
+    process.join(5)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _dask(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    address: str,
+    retries: int,
+    resources: Mapping[str, float] | None,
+) -> Outcomes:
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise InputError(
+            "a Dask cluster needs the package 'distributed'; install comet-companion[cluster]."
+        ) from None
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`."
+        ) from None
+    with client:  # closing it cancels what has not begun; what has ends, and is stored
+
+        def submit(position: int) -> Any:
+            task, needs = tasks[position], dict(resources or {})
+            return client.submit(attempt, function, task, retries, pure=False, resources=needs)
+
+        positions = {submit(position): position for position in range(len(tasks))}
+        suspects = []
+        for future in as_completed(list(positions), loop=client.loop):
+            position = positions.pop(future)
+            if future.status == "finished":
+                yield position, future.result()
+            else:
+                suspects.append(position)
+        # Dask blames a death on all that waited at the worker. Alone, only the culprit is given up.
+        for position in suspects:
+            future = submit(position)
+            reason = future.exception()
+            yield (
+                position,
+                Failure(f"the cluster gave it up: {reason}") if reason else future.result(),
+            )
