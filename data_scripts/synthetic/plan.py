@@ -16,10 +16,12 @@ from scipy import ndimage
 
 from synthetic.kit import Array, Draws, develop, grain
 
-MVTEC_AD = ("bottle_cap", "hide", "woven")
-VIADUCT: tuple[str, ...] = ()
+MVTEC_AD = ("bottle_cap", "hide", "woven", "bolt", "gelcap", "plank")
+VIADUCT = ("connector_2", "connector_4", "connector_6")
 MASK_LEVELS = 5.0
 """A pixel belongs to the defect when it changes a channel by more than this, out of 255."""
+CLOSING = {"woven": 5}
+"""Gaps of up to twice as many pixels in a mask are closed: a yarn's width in cloth, else 4."""
 SMALLEST = 20
 """A defect of fewer pixels is drawn again: nobody could see it."""
 
@@ -144,7 +146,7 @@ def render(
         draws = Draws(key + "+" * attempt)
         image = develop(drawing.draw(draws, sample.kind, None, **_options(sample)))
         clean = develop(drawing.draw(draws, None, None, **_options(sample)))
-        inside = changed(image, clean)
+        inside = changed(image, clean, CLOSING.get(sample.module, 2))
         if inside.sum() >= SMALLEST:
             return grain(draws("grain"), image), inside.astype(np.uint8) * 255
     raise RuntimeError(f"the drawing '{sample.module}' leaves no trace of '{sample.kind}'")
@@ -154,14 +156,15 @@ def _options(sample: Sample) -> dict[str, str]:
     return {"variant": sample.category} if sample.module == "connector" else {}
 
 
-def changed(image: Array, clean: Array) -> NDArray[np.bool_]:
-    """Where a defect shows: (H, W), closed over single pixels, without specks of under 4 pixels."""
+def changed(image: Array, clean: Array, closing: int = 2) -> NDArray[np.bool_]:
+    """Where a defect shows: (H, W), closed over gaps, without specks of under 4 pixels."""
     difference = np.abs(image - clean)
     if difference.ndim == 3:
         difference = difference.max(axis=-1)
     inside = difference > MASK_LEVELS
     square = np.ones((3, 3), bool)
-    inside = ndimage.binary_closing(np.pad(inside, 2), square, iterations=2)[2:-2, 2:-2]
+    inside = ndimage.binary_closing(np.pad(inside, closing), square, iterations=closing)
+    inside = inside[closing:-closing, closing:-closing]
     labels, _ = ndimage.label(inside, square)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

@@ -43,7 +43,9 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     flaw = draws("defect")
     tear = np.full(SHAPE, 99.0)
     if kind == "pulled_thread":
-        v, u = _pull(flaw, u, v)
+        at = (float(flaw.uniform(60, 196)), float(flaw.uniform(60, 196)))
+        upright = bool(flaw.random() < 0.5)
+        u, v = _pull(flaw, u, v, at, upright)
     if kind == "hole":
         cx, cy = flaw.uniform(45, 211, 2)
         bx, by = turned(SHAPE, (cx, cy), flaw.uniform(0, 6))
@@ -60,7 +62,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
         height = height * (1 - gone) - 5 * gone
         albedo = mix(mix(albedo, albedo * 0.75, cover(tear - 5, 8)), (0.012, 0.012, 0.014), gone)
     if kind == "pulled_thread":
-        albedo, height = _loop(flaw, albedo, height)
+        albedo, height = _loop(flaw, albedo, height, at, upright)
     diffuse, mirror = shade(height, light, gloss=0.02, sharpness=4)
     sheen = np.clip(0.72 + 0.28 * height / 3.2, 0.25, 1.1)  # little light reaches between yarns
     image = _expose(albedo, diffuse * sheen, mirror, light)
@@ -120,23 +122,33 @@ def _misweave(rng: np.random.Generator, i: Array, j: Array, warp_up: Array) -> A
     return np.where(wrong, rng.random() < 0.5, warp_up)
 
 
-def _pull(rng: np.random.Generator, u: Array, v: Array) -> tuple[Array, Array]:
-    """A snagged yarn draws its neighbours together along a line."""
+def _pull(
+    rng: np.random.Generator, u: Array, v: Array, at: tuple[float, float], upright: bool
+) -> tuple[Array, Array]:
+    """A snagged yarn parts its neighbours along a line: displacement b exp(-(b / reach)^2)."""
     x, y = grid(SHAPE)
-    cx, cy = rng.uniform(60, 196, 2)
-    upright = rng.random() < 0.5
-    a, b = (y - cy, x - cx) if upright else (x - cx, y - cy)
+    a, b = (y - at[1], x - at[0]) if upright else (x - at[0], y - at[1])
     half, reach = rng.uniform(22, 55), rng.uniform(9, 14)
     b = b + rng.uniform(-0.06, 0.06) * a
-    # Between the yarns drawn together and the rest a gap opens: displacement b exp(-(b/reach)^2).
     pull = -rng.uniform(0.6, 0.95) * np.exp(-((a / half) ** 4)) * np.exp(-((b / reach) ** 2)) * b
-    return (v, u + pull) if upright else (v + pull, u)
+    return (u + pull, v) if upright else (u, v + pull)
 
 
-def _loop(rng: np.random.Generator, albedo: Array, height: Array) -> tuple[Array, Array]:
+def _loop(
+    rng: np.random.Generator,
+    albedo: Array,
+    height: Array,
+    at: tuple[float, float],
+    upright: bool,
+) -> tuple[Array, Array]:
     """The snagged yarn itself stands out as a loose loop, with its shadow."""
-    start = (float(rng.uniform(60, 196)), float(rng.uniform(60, 196)))
-    path = wander(rng, start, rng.uniform(0, 6.3), rng.uniform(24, 60), 0.28, 4)
+    length = rng.uniform(26, 60)
+    heading = np.pi / 2 * upright + rng.normal(0, 0.15)
+    start = (
+        at[0] - 0.5 * length * float(np.cos(heading)),
+        at[1] - 0.5 * length * float(np.sin(heading)),
+    )
+    path = wander(rng, start, heading, length, 0.25, 4)
     yarn = line(rng, SHAPE, path, 3.4, 0.1)
     shadow = line(rng, SHAPE, path + 2.2, 4.5, 0.1)
     albedo = mix(albedo, albedo * 0.45, 0.8 * shadow)
