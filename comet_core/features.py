@@ -271,9 +271,10 @@ def extract(
         where = Path(images[0].path).parent if images else "the list of images"
         raise InputError(f"no readable image in {where}; check the path and the files.")
     order = sorted(found)
+    names = sorted(found[order[0]][0])  # an entry lists its maps in another order than `compute`
     return Features(
         ids=[images[i].id for i in order],
-        maps={name: torch.stack([found[i][0][name] for i in order]) for name in found[order[0]][0]},
+        maps={name: torch.stack([found[i][0][name] for i in order]) for name in names},
         skipped=skipped,
         image_sizes=[found[i][1] for i in order],
     )
