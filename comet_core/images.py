@@ -93,7 +93,9 @@ def read_mask(
     def binary(image: PillowImage.Image) -> NDArray[np.bool_]:
         floor = 127 if image.format in ("JPEG", "MPO") else 0
         image = ImageOps.exif_transpose(image)
-        if image.mode in ("I", "F", *_SIXTEEN_BIT):
+        if image.mode in ("I", "F", *_SIXTEEN_BIT) or (
+            image.mode == "L" and not image.has_transparency_data
+        ):
             return np.asarray(image) > floor
         if image.mode == "1":
             return np.asarray(image).copy()

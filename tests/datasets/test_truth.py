@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from comet_core import datasets
 from comet_core.datasets import Dataset, Image, images
@@ -112,3 +113,35 @@ def test_a_foreign_manifest_is_ignored_and_a_broken_one_refused(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         datasets.load("mvtec_ad", tmp_path, "bottle")
+
+
+def test_training_ends_the_same_whatever_labels_kinds_and_truths_say(tmp_path, monkeypatch):
+    """From files to the scores of the trained model, through the real pipeline."""
+    config = pytest.importorskip("comet_core.config")
+    pipeline = pytest.importorskip("comet_core.pipeline")
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    for i in range(10):
+        builders.draw(tmp_path / f"{i}.png", i, (32, 32))
+    builders.draw_mask(tmp_path / "mask.png", shape=(32, 32))
+    (tmp_path / "SYNTHETIC").touch()
+    tellings = {
+        "honest": (["0"] * 8 + ["1"] * 2, ["good"] * 8 + ["cut"] * 2, "nominal"),
+        "lying": (["1", "0"] * 5, ["cut", "hole", "good", "", "x"] * 2, "anomalous"),
+        "silent": ([""] * 10, [""] * 10, ""),
+    }
+    ends = []
+    for labels, kinds, truth in tellings.values():
+        rows = pd.DataFrame({"path": [f"{i}.png" for i in range(10)], "label": labels})
+        rows = rows.assign(kind=kinds, mask="mask.png" if truth else "", split="train")
+        rows.to_csv(tmp_path / "dataset.csv", index=False)
+        rows.assign(truth=truth)[["path", "truth"]].to_csv(tmp_path / "manifest.csv", index=False)
+        settings = {"dataset": "csv", "data_root": tmp_path, "category": "dataset", "epochs": 2}
+        settings |= {"image_size": 32, "strategy": "comet", "warmup_epochs": 0}
+        fitted = pipeline.fit_run(config.RunConfig.checked(settings))
+        assert [record.truth for record in fitted.train] == [truth] * 10
+        ended = fitted.training
+        ends.append((ended.final.scores, ended.history.drop(columns="seconds"), ended.weights))
+    for scores, history, weights in ends[1:]:
+        assert torch.equal(scores, ends[0][0])
+        pd.testing.assert_frame_equal(history, ends[0][1])
+        pd.testing.assert_frame_equal(weights, ends[0][2])
