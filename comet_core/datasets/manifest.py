@@ -10,6 +10,7 @@ have none.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def annotate(dataset: Dataset, data_root: Path) -> Dataset:
     """
     folders = dict.fromkeys((dataset.root, dataset.root.parent, data_root))
     synthetic = any((folder / MARKER).is_file() for folder in folders)
-    truth: dict[Path, str] = {}
+    truth: dict[str, str] = {}
     for folder in folders:
         if (folder / MANIFEST).is_file():
             truth |= _read(folder / MANIFEST, ours=(folder / MARKER).is_file())
@@ -39,12 +40,13 @@ def annotate(dataset: Dataset, data_root: Path) -> Dataset:
     def told(records: tuple[Record, ...]) -> tuple[Record, ...]:
         if not truth:
             return records
-        return tuple(replace(record, truth=truth.get(record.path, "")) for record in records)
+        return tuple(replace(record, truth=truth.get(str(record.path), "")) for record in records)
 
     return replace(dataset, train=told(dataset.train), test=told(dataset.test), synthetic=synthetic)
 
 
-def _read(path: Path, ours: bool) -> dict[Path, str]:
+def _read(path: Path, ours: bool) -> dict[str, str]:
+    """Truths by the path that a record of the file has."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         truths = dict(zip(table["path"], table["truth"], strict=True))
@@ -61,4 +63,5 @@ def _read(path: Path, ours: bool) -> dict[Path, str]:
         raise InputError(
             f"manifest '{path}' has the truth '{min(unknown)}'; use {', '.join(TRUTHS)}."
         )
-    return {path.parent / name: value for name, value in truths.items()}
+    above = str(path.parent / "x")[:-1]  # of Path(), nothing; joining Paths one by one is slow
+    return {above + name.replace("/", os.sep): value for name, value in truths.items()}
