@@ -12,6 +12,8 @@ image is reduced to 32 x 32 grey pixels; its local mean (9 x 9) is subtracted an
 to 1, which removes shading and exposure; the mean of all other images is subtracted, which removes
 what the product always looks like; the remainders are correlated. This withstands another format,
 size, brightness, contrast and mild noise; rotated, mirrored or cropped copies are not found.
+Regular textures that lie at the same phase are reported although they are not copies: look at the
+pairs.
 """
 
 from __future__ import annotations
