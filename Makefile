@@ -1,0 +1,61 @@
+# Two commands do everything from a fresh clone: `make book` and `make test`.
+
+PYTHON ?= python3
+PROFILE ?= demo
+
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help book test test-site bench clean distclean
+
+help: ## show this list
+	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+book: .venv/.book ## data, experiments, notebooks and the site; says where to read it
+	@$(PY) book/build.py --profile $(PROFILE)
+
+test: .venv/.test ## ruff, mypy and pytest
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+test-site: .venv/.test ## the tests of a site that `make book` has built, in a browser
+	$(PY) -m pytest tests/browser tests/test_book.py
+
+bench: .venv/.test ## time and memory of what takes long
+	$(PY) tests/bench.py --profile $(PROFILE)
+
+clean: ## remove the built site; keep data, runs, features and the environment
+	rm -rf book/_build book/notebooks
+
+distclean: clean ## remove everything that was made here, results included
+	rm -rf .venv data/synthetic runs .cache
+
+.venv/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12"; exit 2; }
+	@echo "== Making a virtual environment in .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+# PyTorch comes first and alone: a CPU build that pip is told of (PIP_FIND_LINKS or
+# PIP_EXTRA_INDEX_URL) is then kept, and no CUDA package follows with the rest.
+.venv/.torch: .venv/.python constraints.txt
+	@echo "== Installing PyTorch (the largest package; once)"
+	@$(PIP) install --quiet -c constraints.txt torch
+	@touch $@
+
+.venv/.book: .venv/.torch pyproject.toml
+	@echo "== Installing the package and what builds the book (a minute or two; once)"
+	@$(PIP) install --quiet -c constraints.txt -e '.[book]'
+	@touch $@
+
+.venv/.test: .venv/.torch pyproject.toml
+	@echo "== Installing the package and what tests it (a minute or two; once)"
+	@$(PIP) install --quiet -c constraints.txt -e '.[book,cluster,dev]'
+	@touch $@ .venv/.book

@@ -1,0 +1,92 @@
+"""Pages and pictures that are computed when the book is built."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import tomllib
+from pathlib import Path
+
+import idea
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+SHOWN = (
+    *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pandas"),
+    *("matplotlib", "seaborn", "papermill", "jupyter-book"),
+)
+
+
+def generate(profile: str) -> dict[str, str]:
+    """File name to content, of all that is generated."""
+    return {"idea.html": idea.panels(), "made.md": made(profile)}
+
+
+def made(profile: str) -> str:
+    """Tables of what this copy of the book was made from."""
+    notebooks = [
+        [f"{{doc}}`/notebooks/{path.stem}`", _clock(record["seconds"]), _settings(record)]
+        for path in sorted((BOOK / "notebooks").glob("*.ipynb"))
+        for record in [json.loads(path.read_bytes())["metadata"]["comet"]]
+    ]
+    data = Path(os.environ.get("COMET_DATA", ROOT / "data")) / "synthetic"
+    drawn = [[path.parent.name, *_marker(path)] for path in sorted(data.glob("*/SYNTHETIC"))]
+    rows = [
+        ["profile", profile],
+        ["version", _version()],
+        ["commit", _commit()],
+        ["Python", platform.python_version()],
+        ["system", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"],
+    ]
+    packages = [[name, importlib.metadata.version(name)] for name in SHOWN]
+    return "\n".join(
+        [
+            _table("made-copy", "This copy of the book", ["", ""], rows),
+            _table("made-notebooks", "Notebooks", ["page", "time", "parameters"], notebooks),
+            _table("made-data", "Embedded data", ["stands in for", "seed", "generator"], drawn),
+            _table("made-versions", "Packages that decide the numbers", ["", ""], packages),
+        ]
+    )
+
+
+def _table(name: str, caption: str, header: list[str], rows: list[list[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [f"```{{list-table}} {caption}", f":name: {name}"]
+    lines += [":header-rows: 1", ""] if any(header) else [":stub-columns: 1", ""]
+    for row in [header, *rows] if any(header) else rows:
+        lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]
+    return "\n".join([*lines, "```", ""])
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+def _settings(record: dict) -> str:
+    return ", ".join(f"`{name} = {value}`" for name, value in record["parameters"].items())
+
+
+def _marker(path: Path) -> list[str]:
+    lines = dict(
+        line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line
+    )
+    return [lines.get("seed", ""), f"`{lines.get('generator', '')}`"]
+
+
+def _version() -> str:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%h %cs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"unknown (built on {datetime.date.today()})"
+    number, date = done.stdout.split()
+    changed = subprocess.run([*command[:3], "diff", "--quiet", "HEAD"], check=False).returncode
+    return f"`{number}` of {date}{', with changes' if changed else ''}"
