@@ -101,6 +101,9 @@ def make(dataset: str, profile: str, out: Path, seed: int, jobs: int) -> bool:
         for _ in bar(map(work, missing)):
             pass
     else:
+        # Pictures of half a megabyte come and go: glibc shall keep their memory (10 % faster).
+        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+            os.environ.setdefault(name, str(2**27))
         with get_context("spawn").Pool(min(jobs, len(missing))) as pool:
             for _ in bar(pool.imap_unordered(work, missing, chunksize=4)):
                 pass

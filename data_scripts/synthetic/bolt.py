@@ -37,11 +37,11 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     centre = 127.5 + rng.normal(0, 3.0, 2)
     if odd == "off_centre":
         centre = centre + np.array([0.0, 26.0]) * rng.choice([-1, 1])
-    angle = rng.normal(0, 0.07) + (0.42 * rng.choice([-1, 1]) if odd == "askew" else 0)
+    angle = rng.normal(0, 0.07) + (0.34 * rng.choice([-1, 1]) if odd == "askew" else 0)
     a, b = turned(SHAPE, (float(centre[0]), float(centre[1])), angle)
     flaw = draws("defect")
     if kind == "bent":
-        sag = flaw.uniform(7, 22) * flaw.choice([-1, 1])
+        sag = flaw.uniform(11, 24)  # the chute bends them one way
         b = b - sag * (np.maximum(a - flaw.uniform(-40, 10), 0) / 90) ** 2
 
     outside, z = _shape(a, b, rng.uniform(0, 1), kind, flaw)
@@ -56,9 +56,9 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     z = z + 0.06 * smooth_noise(plating, SHAPE, 0.9, 0.9)
     shine = np.ones(SHAPE)
     if kind == "chipped_head":
-        side, far = flaw.choice([-1, 1]), flaw.uniform(7, 15)
-        bx, by = a - flaw.choice([HEAD - 36, HEAD - 16]), b - side * 45
-        bite = blob(flaw, bx, by, far, 0.35)
+        far = flaw.uniform(9, 15)
+        bx, by = a - (HEAD - 30 + flaw.normal(0, 4)), b + 45
+        bite = blob(flaw, bx, by, far, 0.25)
         outside = np.maximum(outside, -bite)
         break_ = np.exp(-((np.maximum(bite, 0) / 3.0) ** 2))
         albedo = mix(albedo, np.array([0.30, 0.30, 0.31]), 0.8 * break_)
@@ -87,8 +87,8 @@ def _shape(
 
     depth = DEPTH * ramp(-26, -16, a)
     if kind == "thread_damage":
-        at, half = flaw.uniform(5, 78), flaw.uniform(9, 20)
-        side = flaw.uniform(-16, 16)
+        at, half = flaw.uniform(30, 70), flaw.uniform(15, 24)
+        side = flaw.uniform(-14, 6)
         hurt = ramp(1.15, 0.75, np.sqrt(((a - at) / half) ** 2 + ((b - side) / 17) ** 2))
         jag = smooth_noise(flaw, SHAPE, 1.2, 1.2)
         depth = depth * (1 - hurt) + 0.5 * hurt * (1 + 0.5 * jag)
@@ -123,10 +123,10 @@ def _metal(albedo: Array, z: Array, shine: Array, light: Light) -> Array:
 
 def _rust(rng: np.random.Generator, a: Array, b: Array) -> Array:
     patch = np.zeros(SHAPE)
-    at, side = rng.uniform(-95, 85), rng.uniform(-12, 12)
+    at, side = rng.normal(-64, 14), rng.normal(0, 14)  # water stays under the flange
     for _ in range(int(rng.integers(1, 4))):
         x, y = a - at - rng.normal(0, 9), b - side - rng.normal(0, 6)
-        edge = blob(rng, x, y, np.exp(rng.uniform(1.5, 2.6)), 0.5)
+        edge = blob(rng, x, y, np.exp(rng.uniform(1.8, 2.7)), 0.45)
         edge = edge + 2.2 * smooth_noise(rng, SHAPE, 1.4, 1.4)
         patch = np.maximum(patch, ramp(2.5, -2.5, edge))
     return patch * rng.uniform(0.6, 0.95)

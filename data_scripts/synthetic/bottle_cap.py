@@ -26,7 +26,7 @@ from synthetic.kit import (
 
 SHAPE = (256, 256)
 KINDS = ("broken_edge", "dent", "misprint", "scratch")
-ODD = ("off_centre", "strong_light", "dye_lot", "dust")
+ODD = ("turned", "strong_light", "dye_lot", "off_centre")
 RADIUS, TEETH = 94.0, 21
 STEEL = (0.50, 0.51, 0.53)
 
@@ -39,7 +39,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     centre = 127.5 + rng.normal(0, 2.5, 2)
     if odd == "off_centre":
         centre = centre + 17 * rng.choice([-1, 1], 2)
-    spin = rng.uniform(0, 2 * np.pi)
+    spin = rng.normal(0, 0.10) + (rng.uniform(0.5, 5.8) if odd == "turned" else 0)
     x, y = turned(SHAPE, (float(centre[0]), float(centre[1])), spin)
     r, theta = np.sqrt(x * x + y * y), np.arctan2(y, x)
     scale = 1 + rng.normal(0, 0.008)
@@ -53,14 +53,14 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     height = height + 3.4 * wave * ramp(68, 90, r) + 0.10 * smooth_noise(rng, SHAPE, 1.2, 1.2)
     height = height + 0.8 * cloud(rng, SHAPE, 3.0, 120)
     if kind == "broken_edge":
-        at = flaw.uniform(0, 2 * np.pi)
+        at = flaw.normal(0.3, 0.35)  # where the crimping jaw is worn
         place = RADIUS * flaw.uniform(0.97, 1.03)
         bx, by = x / scale - place * np.cos(at), y / scale - place * np.sin(at)
-        bite = blob(flaw, bx, by, flaw.uniform(8, 19), 0.35)
+        bite = blob(flaw, bx, by, flaw.uniform(10, 19), 0.3)
         outside = np.maximum(outside, -bite)
         height = height - 2.5 * np.exp(-np.maximum(bite, 0) / 4)
     if kind == "dent":
-        for _ in range(int(flaw.integers(1, 3))):
+        for _ in range(int(flaw.integers(1, 4))):
             height = height - _dent(flaw, x, y)
 
     colour = np.array([0.36, 0.025, 0.03]) * np.exp(rng.normal(0, 0.03) + rng.normal(0, 0.01, 3))
@@ -86,8 +86,6 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     diffuse, mirror = shade(height, light, 1.0, 5)
     cap = lit(albedo, diffuse, mirror * gloss, light)
     image = mix(_belt(draws, inside, light), cap, inside)
-    if odd == "dust":
-        image = _dust(draws("odd"), image)
     return image
 
 
@@ -130,15 +128,15 @@ def _dent(rng: np.random.Generator, x: Array, y: Array) -> Array:
     angle = rng.uniform(0, np.pi)
     dx, dy = x - far * np.cos(at), y - far * np.sin(at)
     a, b = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
-    long, short = rng.uniform(9, 17), rng.uniform(5, 9)
+    long, short = rng.uniform(11, 19), rng.uniform(7, 11)
     q = np.sqrt((a / long) ** 2 + (b / short) ** 2)
-    return rng.uniform(3.0, 7.0) * (np.exp(-(q**2.4)) - 0.18 * np.exp(-(((q - 1.5) / 0.35) ** 2)))
+    return rng.uniform(5.0, 9.0) * (np.exp(-(q**2.4)) - 0.18 * np.exp(-(((q - 1.5) / 0.35) ** 2)))
 
 
 def _missing_ink(rng: np.random.Generator, x: Array, y: Array) -> Array:
-    at, far = rng.uniform(0, 2 * np.pi), rng.choice([12.0, 45.0, 50.0])
+    at, far = rng.normal(2.2, 0.3), rng.uniform(30.0, 50.0)  # one worn spot of the plate
     dx, dy = x - far * np.cos(at), y - far * np.sin(at)
-    edge = blob(rng, dx, dy, rng.uniform(10, 22), 0.5)
+    edge = blob(rng, dx, dy, rng.uniform(13, 22), 0.4)
     patchy = 1.6 * smooth_noise(rng, SHAPE, 1.5, 1.5)
     return cover(edge + patchy, 3.0)
 
@@ -150,14 +148,5 @@ def _scratch(rng: np.random.Generator, centre: Array) -> Array:
         float(centre[1] + far * np.sin(at)),
     )
     heading = at + np.pi + rng.normal(0, 0.7)
-    path = wander(rng, start, heading, rng.uniform(22, 70), 0.05)
-    return np.minimum(1, 0.95 * line(rng, SHAPE, path, rng.uniform(0.7, 2.0), 0.35))
-
-
-def _dust(rng: np.random.Generator, image: Array) -> Array:
-    """A few pale specks, as on any factory floor."""
-    specks = np.zeros(SHAPE)
-    for _ in range(int(rng.integers(4, 9))):
-        px, py = turned(SHAPE, (rng.uniform(20, 236), rng.uniform(20, 236)))
-        specks = np.maximum(specks, cover(blob(rng, px, py, rng.uniform(0.5, 1.1)), 1.5))
-    return mix(image, (0.45, 0.44, 0.42), 0.5 * specks)
+    path = wander(rng, start, heading, rng.uniform(34, 80), 0.05)
+    return np.minimum(1, 0.95 * line(rng, SHAPE, path, rng.uniform(1.2, 2.6), 0.3))

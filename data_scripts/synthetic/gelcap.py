@@ -45,7 +45,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     strong = odd == "strong_light"
     light = lamp(draws("lamp"), tilt=0.22 if strong else 0.07, height=0.75 if strong else 1.1)
     centre = 127.5 + rng.normal(0, 3, 2)
-    angle = rng.normal(0, 0.09) + (0.5 * rng.choice([-1, 1]) if odd == "askew" else 0)
+    angle = rng.normal(0, 0.09) + (0.4 * rng.choice([-1, 1]) if odd == "askew" else 0)
     a, b = turned(SHAPE, (float(centre[0]), float(centre[1])), angle)
     flaw = draws("defect")
 
@@ -58,12 +58,12 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     z = np.minimum(z, 34) + 0.35 * np.maximum(z - 34, 0)  # moulded parts are a little flat on top
     z = z + 0.3 * cloud(draws("shell"), SHAPE, 2.8, 110)
     if kind == "dent":
-        at, side = flaw.uniform(-70, 70), flaw.uniform(-22, 22)
-        turn = flaw.uniform(0, np.pi)
+        at, side = flaw.normal(-62, 12), flaw.normal(-6, 7)
+        turn = flaw.normal(0.6, 0.5)
         da, db = a - at, b - side
         p, q = np.cos(turn) * da + np.sin(turn) * db, np.cos(turn) * db - np.sin(turn) * da
-        hollow = np.exp(-((p / flaw.uniform(12, 24)) ** 2) - (q / flaw.uniform(6, 11)) ** 2)
-        z = z - flaw.uniform(4, 10) * hollow
+        hollow = np.exp(-((p / flaw.uniform(14, 24)) ** 2) - (q / flaw.uniform(8, 12)) ** 2)
+        z = z - flaw.uniform(6, 11) * hollow
     teal = np.array([0.035, 0.24, 0.245]) * np.exp(rng.normal(0, 0.03))
     ivory = np.array([0.66, 0.60, 0.46]) * np.exp(rng.normal(0, 0.02))
     if odd == "dye_lot":
@@ -80,10 +80,10 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     if kind == "crack":
         albedo, z = _crack(flaw, albedo, z, centre, angle)
     if kind == "speck":
-        at, side = flaw.uniform(-75, 75), flaw.uniform(-24, 24)
-        for _ in range(int(flaw.integers(1, 7))):
+        at, side = flaw.uniform(-70, 70), flaw.uniform(-20, 20)
+        for _ in range(int(flaw.integers(4, 12))):
             sx, sy = a - at - flaw.normal(0, 9), b - side - flaw.normal(0, 7)
-            edge = blob(flaw, sx, sy, flaw.uniform(0.9, 2.8), 0.35)
+            edge = blob(flaw, sx, sy, flaw.uniform(1.2, 3.2), 0.35)
             albedo = mix(albedo, (0.045, 0.025, 0.012), flaw.uniform(0.6, 0.95) * cover(edge, 1.8))
     if odd == "bubble":
         extra = draws("odd")
@@ -123,27 +123,22 @@ def _print(a: Array, b: Array, rng: np.random.Generator) -> Array:
 
 
 def _faulty(rng: np.random.Generator, ink: Array, a: Array, b: Array) -> Array:
-    """Rubbed away in part, smeared along the axis, or struck twice."""
-    way = rng.integers(3)
-    if way == 0:
+    """Struck twice as a rule, now and then rubbed away in part."""
+    if rng.random() < 0.25:
         spot = blob(rng, a - 46 - rng.uniform(-22, 22), b - rng.uniform(-6, 6), 13, 0.4)
         return ink * (1 - cover(spot + 2 * smooth_noise(rng, SHAPE, 1.2, 1.2), 3))
-    if way == 1:
-        reach = int(rng.integers(5, 11))
-        smear = np.max([np.roll(ink, s, 1) * (1 - s / reach) for s in range(reach)], axis=0)
-        return np.maximum(ink, 0.75 * smear)
-    shift = (int(rng.integers(-5, 6)), int(rng.choice([-6, -5, 5, 6])))
+    shift = (int(rng.integers(3, 6)), int(rng.integers(4, 8)))
     return np.maximum(ink, 0.7 * np.roll(ink, shift, (0, 1)))
 
 
 def _crack(
     rng: np.random.Generator, albedo: Array, z: Array, centre: Array, angle: float
 ) -> tuple[Array, Array]:
-    at, side = rng.uniform(-70, 60), rng.uniform(-22, 22)
+    at, side = rng.normal(SEAM, 8), rng.uniform(-20, 20)  # the seam is where shells break
     c, s = np.cos(angle), np.sin(angle)
     start = (float(centre[0] + c * at - s * side), float(centre[1] + s * at + c * side))
-    path = wander(rng, start, rng.uniform(0, 6.3), rng.uniform(24, 52), 0.45, 5)
-    mark = line(rng, SHAPE, path, rng.uniform(1.0, 2.4), 0.4)
+    path = wander(rng, start, angle + rng.normal(0, 0.5), rng.uniform(30, 56), 0.4, 5)
+    mark = line(rng, SHAPE, path, rng.uniform(1.5, 2.8), 0.4)
     edge = line(rng, SHAPE, path + 1.2, 1.2, 0.4)
     albedo = mix(mix(albedo, (0.75, 0.72, 0.66), 0.5 * edge), (0.05, 0.045, 0.04), 0.9 * mark)
     return albedo, z - 1.5 * mark

@@ -54,8 +54,8 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
 
     flaw = draws("defect")
     if kind == "cut":
-        path = wander(flaw, _place(flaw), flaw.uniform(0, 6.3), flaw.uniform(26, 80), 0.06)
-        width = flaw.uniform(1.0, 2.6)
+        path = wander(flaw, _place(flaw), flaw.uniform(0, 6.3), flaw.uniform(40, 95), 0.06)
+        width = flaw.uniform(1.6, 3.0)
         distance, _ = stroke(SHAPE, path)
         slit = line(flaw, SHAPE, path, width, 0.45)
         lips = np.exp(-(((distance - width) / 1.5) ** 2)) * (distance < 20)
@@ -103,11 +103,11 @@ def _scuff(
     """Worn grain: flattened, pale, streaked in the direction of the rub."""
     cx, cy = _place(rng)
     x, y = turned(SHAPE, (cx, cy), rng.uniform(0, 6.3))
-    edge = np.sqrt((x / rng.uniform(22, 44)) ** 2 + (y / rng.uniform(9, 17)) ** 2)
+    edge = np.sqrt((x / rng.uniform(30, 52)) ** 2 + (y / rng.uniform(12, 20)) ** 2)
     streaks = np.interp(y, np.arange(-300, 301), rng.normal(0, 1, 601))
-    worn = ramp(1.15, 0.5, edge * (1 + 0.12 * streaks)) * rng.uniform(0.55, 1.0)
+    worn = ramp(1.15, 0.5, edge * (1 + 0.12 * streaks)) * rng.uniform(0.8, 1.0)
     worn = worn * np.clip(0.75 + 0.2 * streaks, 0.2, 1)
-    pale = albedo.mean(axis=(0, 1)) * np.array([1.5, 1.65, 1.8])
+    pale = albedo.mean(axis=(0, 1)) * np.array([1.9, 2.2, 2.5])
     return height * (1 - 0.85 * worn), mix(albedo, pale, 0.7 * worn), gloss * (1 - 0.6 * worn)
 
 

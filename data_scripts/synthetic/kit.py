@@ -73,12 +73,12 @@ def _power_filter(shape: Shape, slope: float, longest: float, stretch: float) ->
 
 
 def _coloured(rng: np.random.Generator, shape: Shape, response: Array) -> Array:
-    half = (2, shape[0], shape[1] // 2 + 1)
-    real, imaginary = rng.standard_normal(half)
-    spectrum = (real + 1j * imaginary) * response
+    spectrum = rng.standard_normal((shape[0], shape[1] // 2 + 1, 2)).view(np.complex128)[..., 0]
+    spectrum *= response
     spectrum[0, 0] = 0
-    field = fft.irfft2(spectrum, s=shape)
-    return field / field.std()
+    field = fft.irfft2(spectrum, s=shape, overwrite_x=True)
+    field /= np.sqrt(np.vdot(field, field) / field.size)
+    return field
 
 
 def smooth_noise(rng: np.random.Generator, shape: Shape, sigma_x: float, sigma_y: float) -> Array:
@@ -347,9 +347,12 @@ def develop(linear: Array, blur: float = 0.6, vignette: float = 0.08) -> Array:
 
 def grain(rng: np.random.Generator, image: Array, sigma: float = 1.6) -> NDArray[np.uint8]:
     """Sensor noise, brightness and a little colour, and the one rounding to uint8."""
-    noise = rng.normal(0, sigma, image.shape[:2])
-    noise = 0.9 * noise + 0.3 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
-    noise = noise * (0.6 + 0.5 * np.sqrt(image.mean(axis=-1) if image.ndim == 3 else image) / 16)
+    height, width = image.shape[:2]
+    white = rng.normal(0, sigma, (height + 1, width + 1))
+    noise = 0.9 * white[1:, 1:] + 0.3 * (white[:-1, 1:] + white[1:, :-1])
+    brightness = image[..., 1] if image.ndim == 3 else image
+    noise *= 0.6 + 0.5 * np.sqrt(brightness) / 16
     if image.ndim == 3:
         noise = noise[..., None] + rng.normal(0, 0.35 * sigma, image.shape)
-    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    noise += image
+    return np.clip(np.rint(noise, out=noise), 0, 255, out=noise).astype(np.uint8)

@@ -79,7 +79,7 @@ def samples(dataset: str, profile: Profile, seed: int) -> list[Sample]:
 def _category(dataset: str, name: str, profile: Profile, seed: int) -> Iterator[Sample]:
     module = name if dataset == "mvtec_ad" else "connector"
     drawing = _module(module)
-    for split, count, block in (("train", profile.train, 12), ("test", profile.good, 6)):
+    for split, count, block in (("train", profile.train, 12), ("test", profile.good, 10)):
         for i in range(count):
             odd = _odd(f"{seed}/{dataset}/{name}/{split}", i, block, drawing.ODD)
             yield Sample(f"{name}/{split}/good/{i:03}.png", module, name, split, "good", odd)
@@ -113,9 +113,12 @@ def _ksdd2(profile: Profile, seed: int) -> Iterator[Sample]:
 
 
 def _odd(key: str, index: int, block: int, names: tuple[str, ...]) -> str:
-    """One image of each block of `block` is a boundary sample; the kinds of oddity take turns."""
+    """One image of each block of `block` is a boundary sample; the kinds of oddity take turns.
+
+    It is one of the first six, so that the smallest profile has one too.
+    """
     number = index // block
-    place = int(Draws(f"{key}/{number}")("place").integers(block))
+    place = int(Draws(f"{key}/{number}")("place").integers(6))
     return names[number % len(names)] if index % block == place else ""
 
 

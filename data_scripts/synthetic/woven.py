@@ -49,7 +49,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     if kind == "hole":
         cx, cy = flaw.uniform(45, 211, 2)
         bx, by = turned(SHAPE, (cx, cy), flaw.uniform(0, 6))
-        tear = blob(flaw, bx, by * flaw.uniform(1, 1.5), np.exp(flaw.uniform(1.7, 2.8)), 0.35)
+        tear = blob(flaw, bx, by * flaw.uniform(1, 1.5), np.exp(flaw.uniform(2.0, 2.9)), 0.3)
         # Threads around a hole give way: they are pushed off its centre.
         push = 3.0 * np.exp(-np.maximum(tear, 0) / 7)
         far = np.sqrt((x - cx + 128) ** 2 + (y - cy + 128) ** 2) + 4
@@ -111,15 +111,13 @@ def _weave(
 
 
 def _misweave(rng: np.random.Generator, i: Array, j: Array, warp_up: Array) -> Array:
-    """One to three neighbouring yarns float over a stretch where they should dip."""
-    rows = int(rng.integers(1, 3))
-    length = int(rng.integers(5, 15))
+    """A pair of weft yarns passes under all warps over a stretch: the shed did not open."""
+    rows = 2
+    length = int(rng.integers(8, 16))
     first_i = int(i.min()) + int(rng.integers(3, 26 - length))
     first_j = int(j.min()) + int(rng.integers(3, 23))
-    if rng.random() < 0.5:
-        i, j = j - int(j.min()) + int(i.min()), i - int(i.min()) + int(j.min())
     wrong = (j >= first_j) & (j < first_j + rows) & (i >= first_i) & (i < first_i + length)
-    return np.where(wrong, rng.random() < 0.5, warp_up)
+    return np.where(wrong, True, warp_up)
 
 
 def _pull(
@@ -159,11 +157,11 @@ def _loop(
 def _stain(rng: np.random.Generator, image: Array) -> Array:
     cx, cy = rng.uniform(40, 216, 2)
     x, y = turned(SHAPE, (cx, cy), rng.uniform(0, 6))
-    spot = blob(rng, x, y * rng.uniform(1, 1.8), np.exp(rng.uniform(2.5, 3.4)), 0.5)
+    spot = blob(rng, x, y * rng.uniform(1, 1.8), np.exp(rng.uniform(2.9, 3.6)), 0.4)
     soak = ramp(4, -5, spot) * (0.8 + 0.2 * cloud(rng, SHAPE, 1.2, 30).clip(-2, 2) / 2)
     rim = np.exp(-((spot / 3.0) ** 2))
-    strength = rng.uniform(0.45, 1.0)
-    tint = np.array([0.78, 0.64, 0.42])
+    strength = rng.uniform(0.8, 1.1)
+    tint = np.array([0.58, 0.46, 0.30])
     return image * mix(np.ones(3), tint * 0.85, np.clip(strength * (soak + 0.25 * rim), 0, 1))
 
 
