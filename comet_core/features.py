@@ -35,7 +35,7 @@ from comet_core.datasets.base import Image, Skipped
 from comet_core.errors import InputError
 from comet_core.images import read_image, resize
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a change of this file changes the numbers."""
 
 
@@ -151,21 +151,22 @@ def _load_entry(path: Path) -> tuple[dict[str, Tensor], tuple[int, int]] | None:
     """The tensors of an entry and the image's (height, width); None if absent or damaged."""
     try:
         with safe_open(path, "pt") as entry:
-            meta = entry.metadata() or {}
+            meta = json.loads((entry.metadata() or {})["entry"])
             tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
             if meta["sha256"] != _checksum(tensors):
                 return None
-            return tensors, (int(meta["height"]), int(meta["width"]))
+            return tensors, (meta["height"], meta["width"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
 
 
 def _save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
-    meta = {"sha256": _checksum(tensors), "height": str(size[0]), "width": str(size[1])}
+    # One value, since safetensors writes several in an order of its own.
+    meta = json.dumps({"height": size[0], "sha256": _checksum(tensors), "width": size[1]})
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
         try:
-            file.write(save(tensors, metadata=meta))
+            file.write(save(tensors, metadata={"entry": meta}))
             file.close()
             Path(file.name).replace(path)
         except BaseException:

@@ -116,7 +116,7 @@ class Detector(nn.Module, ABC):
         """
         raw = self.assemble(maps)
         flat = raw.reshape(-1, raw.shape[-1])
-        self.set_input(flat.mean(0), flat.std(0).nan_to_num(0).clamp(min=1e-6))
+        self.set_input(flat.mean(0), flat.std(0, correction=0).clamp(min=1e-6))
         return (raw - self.mean) / self.std
 
     def set_input(self, mean: Tensor, std: Tensor) -> None:

@@ -23,6 +23,7 @@ class SimpleNetOptions(Options):
     neighbourhood: int = Field(3, ge=1)
     """Edge, in patches, of the window that is averaged around each patch; odd."""
     temperature: float = Field(0.1, gt=0)
+    """Smoothing of the score's hinge; see `SimpleNet`."""
     patches: int = Field(256, ge=1)
     """Patches of an image that one training step looks at, drawn anew each time."""
 

@@ -1,0 +1,108 @@
+"""The embedded backbones recognise photographs; the others fail in one sentence without a net."""
+
+import pytest
+import skimage.data
+import torch
+from sklearn.datasets import load_sample_image
+
+from comet_core.backbones import (
+    BACKBONES,
+    Backbone,
+    import_vision,
+    load_backbone,
+    load_lite_classifier,
+)
+from comet_core.errors import InputError
+from comet_core.images import resize
+
+# ImageNet's numbers of the classes that the photographs show.
+PHOTOGRAPHS = {
+    "cat": (lambda: skimage.data.chelsea(), {281, 282, 285}),  # tabby, tiger cat, Egyptian cat
+    "cup": (lambda: skimage.data.coffee(), {504, 967, 968}),  # mug, espresso, cup
+    "temple": (lambda: load_sample_image("china.jpg"), {832, 663, 698, 497}),  # stupa, monastery
+    "rocket": (lambda: skimage.data.rocket(), {657, 744, 812}),  # missile, projectile, shuttle
+}
+
+
+def pixels_of(image, size: int) -> torch.Tensor:
+    height, width = image.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = resize(image[top : top + edge, left : left + edge, :3], size)
+    return torch.from_numpy(square).permute(2, 0, 1)[None].float()
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("efficientnet_lite0", 224), ("efficientnet_lite2", 260)]
+)
+def test_the_embedded_weights_classify_photographs(name: str, size: int) -> None:
+    classifier = load_lite_classifier(name)
+    hits = {}
+    for label, (image, classes) in PHOTOGRAPHS.items():
+        with torch.inference_mode():
+            logits = classifier((pixels_of(image(), size) - 127) / 128)
+        top = logits[0].topk(5).indices.tolist()
+        hits[label] = bool(classes & set(top))
+    assert all(hits.values()), hits
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite2"])
+def test_feature_maps_have_the_channels_and_strides_that_their_names_say(name: str) -> None:
+    layers = tuple(BACKBONES[name].channels)
+    with torch.inference_mode():
+        maps = load_backbone(name, layers)(torch.zeros(2, 3, 64, 96, dtype=torch.uint8))
+    for layer, channels in BACKBONES[name].channels.items():
+        stride = int(layer.removeprefix("stride"))
+        assert maps[layer].shape == (2, channels, 64 // stride, 96 // stride)
+
+
+def test_maps_are_those_of_the_classifier_and_keep_the_asked_layers() -> None:
+    """The classifier's own head on the deepest map gives the classifier's own logits."""
+    classifier = load_lite_classifier("efficientnet_lite0")
+    x = pixels_of(skimage.data.chelsea(), 224)
+    with torch.inference_mode():
+        both = load_backbone("efficientnet_lite0", ("stride32", "stride8"))(x)
+        assert list(both) == ["stride8", "stride32"]
+        one = load_backbone("efficientnet_lite0", ("stride8",))(x)
+        assert torch.allclose(one["stride8"], both["stride8"], atol=1e-4)
+        head = classifier.bn2(classifier.conv_head(both["stride32"]))
+        assert torch.allclose(classifier.forward_head(head), classifier((x - 127) / 128), atol=1e-3)
+
+
+def test_the_backbone_is_frozen() -> None:
+    backbone = load_backbone("efficientnet_lite0", ("stride8",))
+    assert not any(p.requires_grad for p in backbone.parameters())
+    assert not backbone.training
+
+
+def test_without_a_network_the_papers_backbones_end_in_one_sentence(monkeypatch) -> None:
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    for name in ("alexnet", "wide_resnet50_2"):
+        with pytest.raises(InputError, match=f"'{name}' could not be downloaded") as caught:
+            Backbone(name, ("stride16",))
+        assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("name", ["alexnet", "wide_resnet50_2"])
+def test_the_papers_backbones_have_the_shapes_that_are_listed(name: str, monkeypatch) -> None:
+    """With random weights in place of the download: the architecture and the layers are right."""
+    models = import_vision("torchvision.models")
+    state = models.get_model(name, weights=None).state_dict()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: state)
+    info = BACKBONES[name]
+    with torch.inference_mode():
+        maps = Backbone(name, tuple(info.channels))(torch.zeros(1, 3, 128, 128))
+    for layer, channels in info.channels.items():
+        edge = 128 // int(layer.removeprefix("stride"))
+        assert maps[layer].shape[1] == channels
+        assert abs(maps[layer].shape[2] - edge) <= 1
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InputError, match="known ones are efficientnet_lite0"):
+        load_backbone("resnet18", ("stride8",))
+    with pytest.raises(InputError, match="it has stride16"):
+        Backbone("alexnet", ("stride8",))

@@ -1,0 +1,296 @@
+"""The training loop: every strategy, every setting, every edge."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from comet_core.confidence import confidence_weights, iqr_threshold
+from comet_core.config import RunConfig, Strategy, TrainingSettings
+from comet_core.detectors import make_detector
+from comet_core.detectors.base import Detector, Maps
+from comet_core.errors import InputError
+from comet_core.training import Training, _batch, fit
+
+STRATEGIES: tuple[Strategy, ...] = ("plain", "reject", "soft", "meta", "comet")
+BASE: dict[str, Any] = {"epochs": 3, "batch_size": 6, "warmup_epochs": 1, "learning_rate": 1e-2}
+
+
+class DeepSVDD(Detector):
+    """Ruff et al., ICML 2018, as a head: the squared distance to a fixed centre.
+
+    A detector that the package does not ship (claim C5): it says what its loss and score are, and
+    every strategy trains it.
+    """
+
+    name: ClassVar[str] = "deep_svdd"
+
+    def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
+        return {"layers": (backbone_layers[-1],), "sizes": (image_size,), "pool": True}
+
+    def assemble(self, maps: Maps) -> Tensor:
+        return maps["pooled"].float()
+
+    def build(self, dimension: int) -> None:
+        self.net = nn.Sequential(
+            nn.Linear(dimension, 16, bias=False), nn.Tanh(), nn.Linear(16, 4, bias=False)
+        )
+
+    def losses(self, samples: Tensor, noise: Tensor | None) -> Tensor:
+        return (self.net(samples) - 1.0).square().mean(-1)
+
+    def part_scores(self, samples: Tensor) -> Tensor:
+        return self.losses(samples, None)
+
+
+def blobs(count: int = 30, dirty: int = 3, dimension: int = 6) -> tuple[Maps, list[str]]:
+    """Nominal samples around 0 and, last, anomalous ones around 4, one view each."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 1, dimension, generator=g)
+    x[count - dirty :] += 4
+    return {"pooled": x}, [f"image{i}" for i in range(count)]
+
+
+def detector_of(name: str) -> Detector:
+    if name == "deep_svdd":
+        return DeepSVDD()
+    return make_detector(name, {"blocks": 2, "hidden": 8})
+
+
+def trained(name: str = "differnet", **changes: Any) -> tuple[Training, Detector]:
+    detector = detector_of(name)
+    maps, ids = blobs()
+    return fit(detector, maps, ids, TrainingSettings(**{**BASE, **changes})), detector
+
+
+def state(detector: Detector) -> list[Tensor]:
+    return [p.detach().clone() for p in detector.parameters()]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ["differnet", "deep_svdd"])
+def test_every_strategy_trains_every_detector(name: str, strategy: Strategy) -> None:
+    """C5, on two detectors of unlike kinds; SimpleNet has its own test below."""
+    changes = {"epochs": 30, "warmup_epochs": 10, "learning_rate": 2e-3, "kappa": 0.0}
+    training, _ = trained(name, strategy=strategy, **changes)
+    history = training.history
+    assert len(history) == 30
+    assert history["loss"][-5:].mean() < history["loss"][:5].mean()
+    first = training.weights[training.weights["epoch"] == training.weights["epoch"].min()]
+    if strategy in ("reject", "soft", "comet"):  # the others are first scored after training
+        assert first["score"][:27].mean() < first["score"][27:].mean()
+    meta = {"train_loss", "val_loss", "det_sigma", "lambda_sigma"}
+    assert meta.issubset(history.columns) == (strategy in ("meta", "comet"))
+    used = training.used
+    if strategy in ("plain", "meta"):
+        assert (used == 1).all()
+    elif strategy == "reject":
+        assert set(used.tolist()) == {0.0, 1.0}
+    else:
+        assert ((used > 0) & (used <= 1)).all()
+        assert (used < 1).any()
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_trains_simplenet(strategy: Strategy) -> None:
+    g = torch.Generator().manual_seed(0)
+    maps = {"stride8": torch.randn(12, 4, 4, 4, generator=g)}
+    detector = make_detector("simplenet", {"hidden": 8, "patches": 8})
+    settings = TrainingSettings(**{**BASE, "strategy": strategy, "epochs": 6})
+    training = fit(detector, maps, [str(i) for i in range(12)], settings)
+    assert training.history["loss"].iloc[-1] < training.history["loss"].iloc[0]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_seed_gives_the_same_bits(strategy: Strategy) -> None:
+    one, first = trained(strategy=strategy)
+    torch.rand(3)  # the state of the global generator must not matter
+    two, second = trained(strategy=strategy)
+    assert all(torch.equal(a, b) for a, b in zip(state(first), state(second), strict=True))
+    assert one.history.drop(columns="seconds").equals(two.history.drop(columns="seconds"))
+    assert one.weights.equals(two.weights)
+    _, other = trained(strategy=strategy, seed=1)
+    assert not torch.equal(state(first)[0], state(other)[0])
+
+
+def test_strategies_differ_and_coincide_where_they_must() -> None:
+    end = {s: state(trained(strategy=s)[1]) for s in STRATEGIES}
+    for i, one in enumerate(STRATEGIES):
+        for other in STRATEGIES[i + 1 :]:
+            assert not torch.equal(end[one][0], end[other][0]), (one, other)
+    # With a threshold above all scores nothing is weighted: soft is plain, comet is meta.
+    assert torch.equal(state(trained(strategy="soft", kappa=1e6)[1])[0], end["plain"][0])
+    assert torch.equal(state(trained(strategy="comet", kappa=1e6)[1])[0], end["meta"][0])
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 4),
+        ("batch_size", 10),
+        ("learning_rate", 3e-3),
+        ("seed", 1),
+        ("kappa", 0.2),
+        ("warmup_epochs", 2),
+        ("refresh_every", 2),
+        ("weight_level", "patch"),
+        ("alpha", 0.1),
+        ("inner_steps", 2),
+        ("order", 2),
+        ("tasks", 2),
+        ("validation_share", 0.6),
+        ("lambda_0", 0.5),
+        ("gamma", 5e3),
+        ("window", 2),
+        ("strategy", "soft"),
+    ],
+)
+def test_every_setting_has_an_effect(setting: str, value: Any) -> None:
+    usual = {"strategy": "comet", "alpha": 1e-2, "gamma": 50.0, "kappa": 0.0, "batch_size": 15}
+    usual |= {"epochs": 5, "lambda_0": 0.05}
+    # Two views an image, so that weights per part are not those per image.
+    g = torch.Generator().manual_seed(0)
+    maps = {"pooled": torch.randn(30, 2, 6, generator=g)}
+
+    def run(changes: dict[str, Any]) -> Tensor:
+        detector = detector_of("differnet")
+        ids = [str(i) for i in range(30)]
+        fit(detector, maps, ids, TrainingSettings(**{**BASE, **usual, **changes}))
+        return torch.cat([p.flatten() for p in state(detector)])
+
+    assert not torch.equal(run({}), run({setting: value}))
+
+
+def test_no_setting_is_missing_above() -> None:
+    marks = test_every_setting_has_an_effect.pytestmark  # type: ignore[attr-defined]
+    tested = {row[0] for row in marks[0].args[1]}
+    assert tested == set(TrainingSettings.model_fields)
+
+
+def test_weights_stay_with_their_samples_under_shuffling() -> None:
+    """A batch pairs every sample with its own weight, whatever the order and the parts."""
+    count, parts = 10, 7
+    samples = torch.arange(count * parts, dtype=torch.float32).view(count, parts, 1)
+    detector = make_detector("simplenet", {"patches": 4})
+    g = torch.Generator().manual_seed(0)
+    per_image = torch.arange(count, dtype=torch.float32)
+    per_part = samples.squeeze(-1).clone()
+    for _ in range(20):
+        index = torch.randperm(count, generator=g)[:6]
+        chosen, weight, _ = _batch(detector, samples, per_image, index, g)
+        assert chosen.shape == (6, 4, 1)
+        assert torch.equal(weight, (chosen[:, 0, 0] / parts).floor())
+        chosen, weight, _ = _batch(detector, samples, per_part, index, g)
+        assert torch.equal(weight, chosen.squeeze(-1))
+
+
+def test_the_order_of_the_images_does_not_decide_who_is_weighted() -> None:
+    maps, ids = blobs()
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(5))
+    settings = TrainingSettings(**{**BASE, "strategy": "soft", "learning_rate": 1e-3})
+    one = fit(detector_of("differnet"), maps, ids, settings)
+    shuffled = {"pooled": maps["pooled"][order]}
+    two = fit(detector_of("differnet"), shuffled, [ids[i] for i in order], settings)
+    lowest = [
+        set(t.weights[t.weights["epoch"] == 1].nsmallest(3, "weight")["id"]) for t in (one, two)
+    ]
+    assert lowest[0] == lowest[1] == {"image27", "image28", "image29"}
+
+
+def test_weights_are_equations_1_and_2_of_the_reported_scores() -> None:
+    training, _ = trained(strategy="soft", epochs=5, kappa=0.7)
+    for epoch, group in training.weights.groupby("epoch"):
+        scores = torch.tensor(group["score"].to_numpy())
+        expected = confidence_weights(scores, iqr_threshold(scores, 0.7))
+        assert np.allclose(group["weight"], expected, rtol=1e-5), epoch
+
+
+def test_the_warm_up_and_the_refreshes_keep_their_schedule() -> None:
+    training, _ = trained(strategy="soft", epochs=8, warmup_epochs=2, refresh_every=3)
+    assert training.weights["epoch"].unique().tolist() == [2, 5, 8]
+    assert training.history["mean_weight"].tolist()[:2] == [1.0, 1.0]
+    assert (training.history["mean_weight"][2:] < 1).all()
+    assert training.history["threshold"].isna().tolist() == [True] * 2 + [False] * 6
+
+
+def test_lambda_follows_equation_5_in_the_history() -> None:
+    training, _ = trained(strategy="comet", epochs=5, lambda_0=0.02, gamma=30.0, batch_size=40)
+    history = training.history  # one step an epoch, so the epoch's mean is the step's value
+    expected = 0.02 * (1 + 30.0 * history["det_sigma"])
+    assert np.allclose(history["lambda_sigma"], expected)
+    assert history["det_sigma"].iloc[0] == 0
+    assert (history["det_sigma"].iloc[1:] > 0).all()
+
+
+def test_one_image_trains_where_it_can() -> None:
+    maps, ids = blobs(1, 0)
+    for strategy in ("plain", "soft", "reject"):
+        settings = TrainingSettings(**{**BASE, "strategy": strategy})
+        training = fit(DeepSVDD(), maps, ids, settings)
+        assert training.final.weights.tolist() == [1.0]
+    for strategy in ("meta", "comet"):
+        settings = TrainingSettings(**{**BASE, "strategy": strategy})
+        with pytest.raises(InputError, match="two training images"):
+            fit(DeepSVDD(), maps, ids, settings)
+
+
+def test_equal_images_have_equal_weights() -> None:
+    maps = {"pooled": torch.ones(8, 1, 5)}
+    settings = TrainingSettings(**{**BASE, "strategy": "comet"})
+    training = fit(DeepSVDD(), maps, [str(i) for i in range(8)], settings)
+    assert training.final.weights.tolist() == [1.0] * 8
+
+
+def test_divergence_is_told() -> None:
+    with pytest.raises(InputError, match=r"NaN or infinite in epoch \d+; lower learning_rate"):
+        trained(strategy="comet", alpha=1e9, epochs=5)
+    with pytest.raises(InputError, match="NaN"):
+        trained(strategy="plain", learning_rate=1e6, epochs=50)
+
+
+def test_ids_must_be_as_many_and_different() -> None:
+    maps, ids = blobs()
+    for wrong in (ids[:-1], [*ids[:-1], ids[0]]):
+        with pytest.raises(InputError, match="30 training samples"):
+            fit(DeepSVDD(), maps, wrong, TrainingSettings(**BASE))
+
+
+def test_on_epoch_sees_every_epoch() -> None:
+    seen: list[int] = []
+    maps, ids = blobs()
+    fit(
+        DeepSVDD(),
+        maps,
+        ids,
+        TrainingSettings(**BASE),
+        on_epoch=lambda epoch, detector: seen.append(epoch),
+    )
+    assert seen == [1, 2, 3]
+
+
+def test_settings_are_strict_and_profiles_fill_in() -> None:
+    with pytest.raises(InputError, match="unknown setting 'kapa'"):
+        TrainingSettings.checked({"kapa": 1})
+    with pytest.raises(InputError, match="setting 'epochs' = 0"):
+        TrainingSettings.checked({"epochs": 0})
+    smoke = RunConfig.from_profile({"profile": "smoke", "category": "x", "detector": "differnet"})
+    assert smoke.options["blocks"] == 2
+    own = RunConfig.from_profile(
+        {"profile": "smoke", "category": "x", "epochs": 9, "options": {"hidden": 5}}
+    )
+    assert own.epochs == 9
+    assert own.options["hidden"] == 5
+    with pytest.raises(InputError, match="unknown profile"):
+        RunConfig.from_profile({"profile": "quick", "category": "x"})
+
+
+def test_a_run_is_named_by_what_decides_it() -> None:
+    plain = RunConfig(category="x", strategy="plain")
+    assert plain.hash("d") == RunConfig(category="x", strategy="plain", kappa=3.0).hash("d")
+    assert plain.hash("d") == RunConfig(category="x", strategy="plain", data_root="/y").hash("d")
+    assert plain.hash("d") != plain.hash("e")
+    soft = RunConfig(category="x", strategy="soft")
+    assert soft.hash("d") != RunConfig(category="x", strategy="soft", kappa=3.0).hash("d")
+    assert soft.hash("d") == RunConfig(category="x", strategy="soft", alpha=0.5).hash("d")
