@@ -27,9 +27,11 @@ from comet_core import engines
 from comet_core.config import RunConfig
 from comet_core.errors import InputError
 from comet_core.results import Store, collect, to_frame
-from comet_core.runs import Execute, Task, compute, listing_fingerprint, pipeline, rerun, versions
+from comet_core.runs import Execute, Task, compute, listing_fingerprint, rerun, versions
 
 Grid = Mapping[str, Any] | RunConfig
+PRELOAD = ("comet_core.pipeline", "torch._dynamo", "pyarrow.parquet")
+"""What a run imports; the latter two come with its first optimiser and its first table."""
 _OPTION = "options."
 
 
@@ -88,7 +90,7 @@ def run(
             the address of a Dask scheduler, "tcp://host:port". Workers of a cluster write to the
             store themselves: its folder and the data's must have the same path on all machines.
         workers: number of processes for "processes"; by default one for each core, which share
-            the cores evenly.
+            the cores evenly. They run the code that was there at the session's first such call.
         retries: how often a run is tried again after its worker died or an unexpected error.
         resources: what a run takes up on a Dask worker, such as {"GPU": 1}.
         progress: show a bar with the time left.
@@ -105,7 +107,7 @@ def run(
     """
     store = store if isinstance(store, Store) else Store(store)
     store = Store(store.root.expanduser().absolute())  # workers may have other working folders
-    root, execute, look = str(store.root), execute or pipeline(), fingerprint or listing_fingerprint
+    root, look = str(store.root), fingerprint or listing_fingerprint
     states: dict[tuple, str] = {}
     tasks: dict[str, Task] = {}
     for config in expand(grid):
@@ -125,6 +127,7 @@ def run(
         workers=workers,
         retries=retries,
         resources=resources,
+        preload=PRELOAD,
     )
     bar = tqdm(
         total=len(tasks),

@@ -38,7 +38,7 @@ class Task(NamedTuple):
     config: RunConfig
     fingerprint: str
     store: str
-    execute: Execute
+    execute: Execute | None
     look: Callable[[RunConfig], str]
 
 
@@ -51,9 +51,9 @@ def compute(task: Task) -> dict[str, Any]:
     store = Store(task.store)
     with _ONE_AT_A_TIME, store.claim(task.name):
         if not store.finished(task.name):  # another process may have been quicker
-            used = versions()  # before the work, while the source is what was imported
+            execute = task.execute or pipeline()
             begin = time.perf_counter()
-            output = task.execute(task.config)
+            output = execute(task.config)
             seconds = time.perf_counter() - begin
             if task.look(task.config) != task.fingerprint:
                 raise InputError(
@@ -66,7 +66,7 @@ def compute(task: Task) -> dict[str, Any]:
                 "fingerprint": task.fingerprint,
                 "seconds": seconds,
                 "threads": _threads(),
-                **used,
+                **versions(),
             }
             config = task.config.model_dump(mode="json")
             store.write(task.name, config, row, output.tables)
@@ -87,14 +87,15 @@ def settings(config: RunConfig) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers.
 
-    `code` holds the version of this package and a hash of its source, so that edited code shows;
+    `code` holds the installed version and a hash of this package's source, so that edits show;
     `commit` is that of the checkout it lies in, empty where it is installed.
     """
     source = Path(__file__).parent
     digest = sha256()
     for path in sorted(source.rglob("*.py")):
         digest.update(path.relative_to(source).as_posix().encode() + b"\0" + path.read_bytes())
-    found = {"code": f"{_version('comet-companion')}+{digest.hexdigest()[:12]}", "commit": ""}
+    release = [_version("comet-companion"), digest.hexdigest()[:12]]
+    found = {"code": "+".join(filter(None, release)), "commit": ""}
     if (source.parent / ".git").exists():
         command = ["git", "-C", str(source.parent), "rev-parse", "HEAD"]
         with suppress(OSError):
@@ -176,3 +177,6 @@ def _as_stored(frame: pd.DataFrame) -> pd.DataFrame:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     return pd.read_parquet(buffer)
+
+
+versions()  # remembered from the import on: a row names the code that computed it, not a later one

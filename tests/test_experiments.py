@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from comet_core import experiments
+from comet_core import engines, experiments
 from comet_core.config import RunConfig
 from comet_core.errors import InputError
 from comet_core.experiments import expand, main, run
@@ -209,16 +210,27 @@ def test_an_error_that_passes_is_survived_and_one_that_stays_is_told(tmp_path, c
 # -- several processes -----------------------------------------------------------------------------
 
 
-def test_processes_give_the_same_rows_and_share_the_cores(tmp_path):
+def test_processes_give_the_same_rows_and_share_the_cores(tmp_path, monkeypatch):
     alone = fake(GRID, tmp_path / "a")
     log = tmp_path / "log"
+    for name in engines.THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     many = fake({**GRID, "options.log": str(log)}, tmp_path / "b", engine="processes", workers=2)
     assert many["image_auroc"].tolist() == alone["image_auroc"].tolist()
     workers = {pid for pid, _ in fake_runs.lines(log)}
     assert len(workers) == 2
     assert str(os.getpid()) not in workers
-    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    share = max(1, engines.cores() // 2)
     assert set(many["threads_seen"]) == {str(share)}
+    assert set(many["threads"]) == {share}
+
+
+def test_a_smaller_number_of_threads_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "cores", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    rows = fake({"category": "bottle"}, tmp_path, engine="processes", workers=2)
+    assert rows.loc[0, "threads"] == 3
+    assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_run_whose_worker_was_killed_is_given_to_another(tmp_path):
@@ -364,3 +376,45 @@ def test_collect_on_the_command_line(tmp_path, capsys):
     assert len(pd.read_csv(csv)) == 12
     assert main(["collect", "--store", str(tmp_path / "none")]) == 0
     assert "no runs" in capsys.readouterr().out
+
+
+# -- the pipeline itself ---------------------------------------------------------------------------
+
+
+def draw(root):
+    """A tiny data set in the layout of MVTec AD: noise, with a white square as the anomaly."""
+    rng = np.random.default_rng(0)
+    for folder, count in {"train/good": 10, "test/good": 4, "test/square": 4}.items():
+        (root / "tile" / folder).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(90, 160, (64, 64, 3), dtype=np.uint8)
+            mask = np.zeros((64, 64), dtype=np.uint8)
+            if folder == "test/square":
+                mask[20:40, 20:40] = 255
+                pixels[mask > 0] = 255
+                truth = root / "tile/ground_truth/square"
+                truth.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(truth / f"{number:03}_mask.png")
+            Image.fromarray(pixels).save(root / "tile" / folder / f"{number:03}.png")
+
+
+def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypatch, capsys):
+    draw(tmp_path / "data")
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    grid = {
+        "data_root": tmp_path / "data",
+        "category": "tile",
+        "profile": "smoke",
+        "image_size": 64,
+        "detector": ["simplenet", "differnet"],
+        "strategy": ["plain", "comet"],
+        "epochs": 2,
+    }
+    rows = run(grid, store=tmp_path / "runs", engine="processes", workers=2, progress=False)
+    assert len(rows) == 4
+    assert rows["image_auroc"].between(0, 1).all()
+    assert (tmp_path / "cache").is_dir()  # workers see the environment of this call
+    for name in rows["hash"]:
+        assert main(["rerun", name, "--store", str(tmp_path / "runs")]) == 0, capsys.readouterr()
+    (tmp_path / "data/tile/train/good/000.png").unlink()
+    assert main(["rerun", rows.loc[0, "hash"], "--store", str(tmp_path / "runs")]) == 2
