@@ -32,6 +32,7 @@ from tqdm.auto import tqdm
 
 from comet_core.backbones import backbone_info, load_backbone
 from comet_core.datasets.base import Image, Skipped
+from comet_core.detectors.base import Detector
 from comet_core.errors import InputError
 from comet_core.images import read_image, resize
 
@@ -77,6 +78,12 @@ class FeatureSpec:
         versions = {name: version(name.replace("_", "-")) for name in {source, "pillow"}}
         text = json.dumps([FORMAT, asdict(self), info.weights, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def feature_spec(detector: Detector, backbone: str, image_size: int) -> FeatureSpec:
+    """What a detector wants to know of an image, from this backbone at this size."""
+    layers = list(backbone_info(backbone).channels)
+    return FeatureSpec(backbone=backbone, **detector.wanted_features(layers, image_size))
 
 
 @dataclass
@@ -272,7 +279,8 @@ def extract(
         where = Path(images[0].path).parent if images else "the list of images"
         raise InputError(f"no readable image in {where}; check the path and the files.")
     order = sorted(found)
-    names = sorted(found[order[0]][0])  # an entry lists its maps in another order than `compute`
+    # An entry of the cache lists its maps in an order of its own.
+    names = ["pooled"] if spec.pool else sorted(spec.layers, key=lambda n: int(n[len("stride") :]))
     return Features(
         ids=[images[i].id for i in order],
         maps={name: torch.stack([found[i][0][name] for i in order]) for name in names},

@@ -11,13 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from comet_core import metrics
-from comet_core.backbones import backbone_info
 from comet_core.confidence import confidence_weights, iqr_threshold
 from comet_core.config import RunConfig
 from comet_core.datasets import load
@@ -25,11 +21,8 @@ from comet_core.datasets.base import ANOMALOUS, NOMINAL, Dataset, Record, images
 from comet_core.datasets.contamination import contaminate
 from comet_core.datasets.masks import load_masks
 from comet_core.detectors import Detector, make_detector
-from comet_core.features import Features, FeatureSpec, extract
+from comet_core.features import Features, FeatureSpec, extract, feature_spec
 from comet_core.training import Training, fit
-
-MAP_SIGMA = 4.0
-"""Gaussian smoothing of anomaly maps, in pixels at 256 pixels edge length (as SimpleNet)."""
 
 
 @dataclass
@@ -52,12 +45,6 @@ class Fitted:
     spec: FeatureSpec
     manifest: pd.DataFrame
     seconds: dict[str, float]
-
-
-def feature_spec(detector: Detector, backbone: str, image_size: int) -> FeatureSpec:
-    """What a detector wants to know of an image, from this backbone at this size."""
-    layers = list(backbone_info(backbone).channels)
-    return FeatureSpec(backbone=backbone, **detector.wanted_features(layers, image_size))
 
 
 def fit_run(config: RunConfig, *, progress: bool = False, device: str = "cpu") -> Fitted:
@@ -168,19 +155,6 @@ def limited(dataset: Dataset, train_limit: int | None, test_limit: int | None) -
     return replace(dataset, train=train, test=test)
 
 
-def anomaly_maps(detector: Detector, part_scores: Tensor, size: tuple[int, int]) -> Tensor | None:
-    """Anomaly maps (N, *size) of part scores (N, P): bilinear, then a Gaussian.
-
-    None for a detector whose parts have no place in the image.
-    """
-    maps = detector.part_map(part_scores)
-    if maps is None:
-        return None
-    maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    sigma = [MAP_SIGMA * edge / 256 for edge in size]
-    return torch.from_numpy(gaussian_filter(maps.numpy(), sigma=(0, *sigma)))
-
-
 def peak_memory_mb() -> float:
     """Largest resident memory of this process so far, in MiB; nan where the system cannot tell."""
     try:
@@ -241,7 +215,7 @@ def _localisation(
     missing = {"pixel_auroc": float("nan"), "aupro": float("nan")}
     if not size:
         return missing
-    maps = anomaly_maps(fitted.detector, part_scores, (size, size))
+    maps = fitted.detector.anomaly_maps(part_scores, size)
     if maps is None:
         return missing
     masks, known, _ = load_masks(records, size, strict=fitted.config.strict)

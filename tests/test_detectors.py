@@ -221,6 +221,9 @@ def test_a_patch_is_its_neighbourhoods_mean_on_the_finest_grid() -> None:
     detector = SimpleNet({"neighbourhood": 3})
     parts = detector.assemble({"stride8": fine, "stride16": coarse})
     assert parts.shape == (1, 16, 2)
+    turned = detector.assemble({"stride16": coarse, "stride8": fine})
+    assert torch.equal(turned, parts)
+    assert detector.grid == (4, 4)
     around = parts[0, :, 0].view(4, 4)
     assert around[1, 1] == around[2, 2] == 1.0
     assert around[0, 0] == 9 / 4  # the border counts pixels of the image only

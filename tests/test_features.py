@@ -63,7 +63,9 @@ def test_the_second_time_nothing_is_computed(folder, tmp_path, monkeypatch) -> N
     first = run(folder, tmp_path / "c")
     assert len(entries(tmp_path / "c")) == 5
     refuse_to_compute(monkeypatch)
-    assert same(first, run(folder, tmp_path / "c"))
+    again = run(folder, tmp_path / "c")
+    assert same(first, again)
+    assert list(again.maps) == list(first.maps) == ["stride8", "stride16"]
 
 
 def test_the_key_is_the_content_and_not_the_name(folder, tmp_path, monkeypatch) -> None:

@@ -7,9 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from comet_core.errors import InputError
+
+MAP_SIGMA = 4.0
+"""Gaussian smoothing of anomaly maps, in pixels of an image of 256 x 256 (as SimpleNet)."""
 
 Maps = dict[str, Tensor]
 """Frozen features of N images: (N, C, H, W) for each layer, or "pooled" (N, V, D)."""
@@ -35,6 +40,9 @@ class Detector(nn.Module, ABC):
     options_type: ClassVar[type[Options]] = Options
     reduction: ClassVar[str] = "mean"
     """How the scores of the parts become the score of the image: "mean" or "max"."""
+
+    grid: tuple[int, int] = (1, 1)
+    """Rows and columns of the parts, where parts have a place in the image."""
 
     mean: Tensor
     std: Tensor
@@ -142,3 +150,15 @@ class Detector(nn.Module, ABC):
     def image_scores(self, part_scores: Tensor) -> Tensor:
         """Image scores (N,) of part scores (N, P)."""
         return part_scores.amax(1) if self.reduction == "max" else part_scores.mean(1)
+
+    def anomaly_maps(self, part_scores: Tensor, size: int) -> Tensor | None:
+        """Anomaly maps (N, size, size) of part scores (N, P): bilinear, then a Gaussian.
+
+        None for a detector whose parts have no place in the image.
+        """
+        maps = self.part_map(part_scores)
+        if maps is None:
+            return None
+        maps = F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)
+        sigma = MAP_SIGMA * size / 256
+        return torch.from_numpy(gaussian_filter(maps[:, 0].numpy(), sigma=(0, sigma, sigma)))

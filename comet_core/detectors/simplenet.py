@@ -71,7 +71,6 @@ class SimpleNet(Detector):
     options_type = SimpleNetOptions
     options: SimpleNetOptions
     reduction: ClassVar[str] = "max"
-    grid: tuple[int, int] = (1, 1)
 
     def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
         """The two finest feature maps at one size."""
@@ -83,10 +82,12 @@ class SimpleNet(Detector):
         As in PatchCore, windows are averaged in each layer's own resolution, then upsampled.
         """
         k = self.options.neighbourhood
-        finest = next(iter(maps.values()))
+        # By resolution, whatever order the maps come in.
+        ordered = sorted(maps.values(), key=lambda one: -one.shape[2] * one.shape[3])
+        finest = ordered[0]
         self.grid = (finest.shape[2], finest.shape[3])
         parts = []
-        for one in maps.values():
+        for one in ordered:
             local = F.avg_pool2d(one.float(), k, 1, k // 2, count_include_pad=False)
             if local.shape[2:] != finest.shape[2:]:
                 local = F.interpolate(local, size=self.grid, mode="bilinear", align_corners=False)

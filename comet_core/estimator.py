@@ -1,0 +1,265 @@
+"""A scikit-learn-like face: images in, suspicious ones out.
+
+model = CoMet(detector="simplenet").fit("photos/")
+model.weights_            # confidence in each training image, low for suspicious ones
+model.score(images)       # anomaly scores, high for anomalous images
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from comet_core.confidence import confidence_weights, iqr_threshold
+from comet_core.config import RunConfig, TrainingSettings
+from comet_core.datasets import load as load_dataset
+from comet_core.datasets.base import Image, Skipped
+from comet_core.datasets.base import images as images_of
+from comet_core.detectors import make_detector
+from comet_core.errors import InputError
+from comet_core.features import Features, FeatureSpec, compute, extract, feature_spec
+from comet_core.training import fit
+
+FORMAT = "comet-companion-1"
+SETTINGS, STATE = "model.json", "model.safetensors"
+
+Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | NDArray[np.uint8]]
+"""A folder, or a list of image files, or a list of arrays (H, W, 3) with values in 0..255."""
+
+
+class CoMet:
+    """An anomaly detector that is trained on uncurated images, without labels.
+
+    Args:
+        detector: "simplenet" (finds where) or "differnet".
+        strategy: "comet", or one of its parts or baselines; see `training`.
+        backbone: a name of `backbones.BACKBONES`.
+        image_size: edge length in pixels at which images are seen.
+        profile: where the settings that are not given come from: "smoke", "demo" or "paper".
+        options: settings of the detector, such as {"noise_std": 0.5}.
+        cache: folder of the feature cache, for images that come from files.
+        strict: refuse unreadable files instead of leaving them out with a warning.
+        **settings: fields of `TrainingSettings`, such as kappa, epochs or seed.
+
+    Attributes:
+        ids_: names of the training images: paths below the folder, or positions in the list.
+        scores_: (N,) anomaly scores of the training images by the trained model, >= 0.
+        weights_: (N,) confidence in them, in (0, 1] (equation 2).
+        threshold_: t of equation 1; new images above it are flagged by `predict`.
+        history_: one row an epoch.
+        skipped_: files that could not be read.
+
+    Raises:
+        InputError: for a setting that does not exist or does not fit.
+    """
+
+    def __init__(
+        self,
+        detector: str = "simplenet",
+        strategy: str = "comet",
+        *,
+        backbone: str | None = None,
+        image_size: int | None = None,
+        profile: str = "demo",
+        options: dict[str, Any] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+        **settings: Any,
+    ) -> None:
+        given = {"detector": detector, "strategy": strategy, "profile": profile, **settings}
+        given |= {"options": options or {}, "category": ""}
+        if backbone is not None:
+            given["backbone"] = backbone
+        if image_size is not None:
+            given["image_size"] = image_size
+        self._set_up(RunConfig.from_profile(given), cache, strict)
+
+    def _set_up(
+        self, config: RunConfig, cache: str | os.PathLike[str] | None, strict: bool
+    ) -> None:
+        self._config = config
+        self._detector = make_detector(config.detector, config.options)
+        self._cache = None if cache is None else Path(cache)
+        self._strict = strict
+        self.spec: FeatureSpec = feature_spec(self._detector, config.backbone, config.image_size)
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """The training's settings, with the profile filled in."""
+        return self._config
+
+    def fit(self, images: Images, *, progress: bool = False) -> Self:
+        """Train on uncurated images.
+
+        Raises:
+            InputError: for a path that does not exist, no readable image, or a diverging loss.
+        """
+        features = self._features(images, progress)
+        # A second fit starts from nothing, as the first did.
+        self._detector = make_detector(self._config.detector, self._config.options)
+        training = fit(self._detector, features.maps, features.ids, self._config, progress=progress)
+        scores = training.final.image_scores.double()
+        threshold = iqr_threshold(scores, self._config.kappa)
+        self.ids_: list[str] = features.ids
+        self.skipped_: list[Skipped] = features.skipped
+        self.scores_: NDArray[np.float64] = scores.numpy()
+        self.weights_: NDArray[np.float64] = confidence_weights(scores, threshold).numpy()
+        self.threshold_: float = threshold.item()
+        self.history_: pd.DataFrame = training.history
+        return self
+
+    def score(self, images: Images) -> NDArray[np.float64]:
+        """Anomaly scores (N,) of images, >= 0; higher is more anomalous."""
+        return self._detector.image_scores(self._part_scores(images)).double().numpy()
+
+    def predict(self, images: Images) -> NDArray[np.bool_]:
+        """Which of N images score above the threshold t of the training scores."""
+        return self.score(images) > self.threshold_
+
+    def anomaly_map(self, images: Images, size: int | None = None) -> NDArray[np.float32]:
+        """Anomaly maps (N, size, size), by default at the size at which images are seen.
+
+        Raises:
+            InputError: for a detector without a map (DifferNet scores whole images).
+        """
+        edge = size or self._config.image_size
+        maps = self._detector.anomaly_maps(self._part_scores(images), edge)
+        if maps is None:
+            raise InputError(
+                f"detector '{self._config.detector}' scores whole images and has no anomaly map;"
+                " use detector='simplenet'."
+            )
+        return maps.numpy()
+
+    def ranking(self) -> pd.DataFrame:
+        """The training images from most to least suspicious: id, score, weight, flagged."""
+        self._require_fit()
+        table = pd.DataFrame({"id": self.ids_, "score": self.scores_, "weight": self.weights_})
+        table["flagged"] = table["score"] > self.threshold_
+        return table.sort_values("score", ascending=False, ignore_index=True)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model to a folder: settings as JSON, numbers as safetensors.
+
+        The folder appears whole or not at all; an existing one is replaced.
+        """
+        self._require_fit()
+        target = Path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {f"detector.{k}": v for k, v in self._detector.state_dict().items()}
+        tensors["scores"] = torch.from_numpy(self.scores_)
+        if target.exists() and not (target / SETTINGS).is_file():
+            raise InputError(f"'{target}' exists and holds no model; choose another folder.")
+        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
+            new = Path(aside) / "new"
+            new.mkdir()
+            save_file({k: v.contiguous() for k, v in tensors.items()}, new / STATE)
+            described = {
+                "format": FORMAT,
+                "settings": self._config.model_dump(mode="json", exclude={"data_root"}),
+                "grid": list(self._detector.grid),
+                "threshold": self.threshold_,
+                "ids": self.ids_,
+                "history": self.history_.to_dict(orient="list"),
+                "sha256": hashlib.sha256((new / STATE).read_bytes()).hexdigest(),
+            }
+            (new / SETTINGS).write_text(json.dumps(described, indent=1), encoding="utf-8")
+            if target.exists():
+                target.replace(Path(aside) / "old")
+            new.replace(target)
+        return target
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        cache: str | os.PathLike[str] | None = None,
+        strict: bool = False,
+    ) -> Self:
+        """Read a model that `save` wrote; nothing in it is executed.
+
+        Raises:
+            InputError: no model there, or one that is damaged or of another format.
+        """
+        source = Path(folder)
+        try:
+            described = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
+            if described.get("format") != FORMAT:
+                raise InputError(f"'{source}' holds no model of format {FORMAT}.")
+            content = (source / STATE).read_bytes()
+            if hashlib.sha256(content).hexdigest() != described["sha256"]:
+                raise InputError(f"the model in '{source}' is damaged; save it again.")
+            tensors = load_file(source / STATE)
+            model = cls.__new__(cls)
+            model._set_up(RunConfig.checked(described["settings"]), cache, strict)
+            state = {
+                name.removeprefix("detector."): value
+                for name, value in tensors.items()
+                if name.startswith("detector.")
+            }
+            model._detector.set_input(state["mean"], state["std"])
+            model._detector.load_state_dict(state)
+            rows, columns = described["grid"]
+            model._detector.grid = (int(rows), int(columns))
+            model.ids_, model.skipped_ = list(described["ids"]), []
+            scores = tensors["scores"]
+            model.scores_ = scores.numpy()
+            model.threshold_ = float(described["threshold"])
+            model.weights_ = confidence_weights(scores, model.threshold_).numpy()
+            model.history_ = pd.DataFrame(described["history"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"there is no model in '{source}'; check the path.") from None
+        except InputError:
+            raise
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                f"the model in '{source}' is damaged ({error}); save it again."
+            ) from None
+        return model
+
+    def _part_scores(self, images: Images) -> torch.Tensor:
+        self._require_fit()
+        features = self._features(images, progress=False)
+        return self._detector.scores(self._detector.prepare(features.maps))
+
+    def _require_fit(self) -> None:
+        if not hasattr(self, "scores_"):
+            raise InputError("this CoMet is not trained yet; call fit(images) first.")
+
+    def _features(self, images: Images, progress: bool) -> Features:
+        if isinstance(images, str | os.PathLike):
+            path = Path(images).expanduser()
+            found = images_of(load_dataset("folder", path, strict=self._strict).train)
+        else:
+            if len(images) == 0:
+                raise InputError("the list of images is empty.")
+            if all(isinstance(one, np.ndarray) for one in images):
+                return self._of_arrays(images)  # type: ignore[arg-type]
+            if any(isinstance(one, np.ndarray) for one in images):
+                raise InputError("images must be all files or all arrays, not some of each.")
+            found = [Image(str(one), Path(one)) for one in images]  # type: ignore[arg-type]
+        return extract(found, self.spec, cache=self._cache, strict=self._strict, progress=progress)
+
+    def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]]) -> Features:
+        for position, one in enumerate(arrays):
+            if one.ndim != 3 or one.shape[2] != 3 or one.dtype != np.uint8 or not one.size:
+                raise InputError(
+                    f"image {position} must be a uint8 array (H, W, 3) of RGB values in 0..255,"
+                    f" got {one.dtype} {one.shape}."
+                )
+        batches = [compute(arrays[i : i + 16], self.spec) for i in range(0, len(arrays), 16)]
+        maps = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+        return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)

@@ -1,0 +1,135 @@
+"""The scikit-learn-like face, on small drawn images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from comet_core import CoMet
+from comet_core.errors import InputError
+
+
+def draw(count: int, dirty: int, size: int = 96) -> list[np.ndarray]:
+    """Grey grain; the last `dirty` images carry a bright disc."""
+    rng = np.random.default_rng(0)
+    out = []
+    rows, columns = np.mgrid[:size, :size]
+    for i in range(count):
+        image = rng.normal(120, 12, (size, size, 1)).repeat(3, 2)
+        if i >= count - dirty:
+            centre = rng.integers(30, 66, 2)
+            disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 14**2
+            image[disc] = (250, 40, 30)
+        out.append(image.clip(0, 255).astype(np.uint8))
+    return out
+
+
+@pytest.fixture(scope="module")
+def model() -> CoMet:
+    return CoMet(profile="smoke", epochs=40, image_size=96).fit(draw(20, 2))
+
+
+def test_the_dirt_comes_first(model: CoMet) -> None:
+    assert model.scores_.shape == model.weights_.shape == (20,)
+    assert ((model.weights_ > 0) & (model.weights_ <= 1)).all()
+    ranking = model.ranking()
+    assert set(ranking["id"][:2]) == {"18", "19"}
+    assert ranking["flagged"][:2].all()
+    assert (ranking["score"].diff()[1:] <= 0).all()
+    assert len(model.history_) == 40
+
+
+def test_scores_flags_and_maps_of_new_images(model: CoMet) -> None:
+    new = draw(6, 2)
+    scores = model.score(new)
+    assert scores[4:].min() > scores[:4].max()
+    assert model.predict(new).tolist() == (scores > model.threshold_).tolist()
+    maps = model.anomaly_map(new)
+    assert maps.shape == (6, 96, 96)
+    assert maps[5].max() > maps[0].max()
+    row, column = np.unravel_index(maps[5].argmax(), (96, 96))
+    assert new[5][row, column, 0] > 200  # the map peaks on the disc
+    assert model.anomaly_map(new[:1], size=40).shape == (1, 40, 40)
+
+
+def test_a_saved_model_scores_the_same(model: CoMet, tmp_path: Path) -> None:
+    new = draw(4, 1)
+    folder = model.save(tmp_path / "a model")
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
+    again = CoMet.load(folder)
+    assert np.array_equal(again.score(new), model.score(new))
+    assert np.array_equal(again.anomaly_map(new), model.anomaly_map(new))
+    assert again.ranking().equals(model.ranking())
+    assert again.settings == model.settings
+    model.save(folder)  # replaces it
+    assert [path.name for path in tmp_path.iterdir()] == ["a model"]
+
+
+def test_a_saved_differnet_scores_the_same(tmp_path: Path) -> None:
+    images = draw(10, 1)
+    model = CoMet("differnet", "soft", profile="smoke", image_size=64).fit(images)
+    again = CoMet.load(model.save(tmp_path / "m"))
+    assert np.array_equal(again.score(images), model.score(images))
+    assert np.allclose(model.score(images), model.scores_, rtol=1e-4)
+    with pytest.raises(InputError, match="no anomaly map"):
+        model.anomaly_map(images)
+
+
+def test_a_folder_and_files_give_what_arrays_give(tmp_path: Path) -> None:
+    images = draw(8, 1, size=64)
+    (tmp_path / "photos" / "nested").mkdir(parents=True)
+    for i, image in enumerate(images):
+        place = "nested/" if i % 2 else ""
+        PillowImage.fromarray(image).save(tmp_path / "photos" / f"{place}{i}.png")
+    files = sorted((tmp_path / "photos").rglob("*.png"))
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no")
+
+    def make() -> CoMet:
+        return CoMet(profile="smoke", epochs=2, image_size=64, cache=tmp_path / "cache")
+
+    with pytest.warns(UserWarning, match="left out"):
+        of_folder = make().fit(tmp_path / "photos")
+    assert sorted(of_folder.ids_)[0] == "0.png"
+    assert "nested/1.png" in of_folder.ids_
+    assert [skip.path.name for skip in of_folder.skipped_] == ["broken.png"]
+    of_files = make().fit(files)
+    assert of_files.ids_ == [str(path) for path in files]
+    arrays = [np.asarray(PillowImage.open(file)) for file in files]
+    assert np.allclose(of_files.score(files), of_files.score(arrays), rtol=1e-2)
+
+
+def test_fitting_again_starts_from_nothing() -> None:
+    images = draw(6, 0, size=64)
+    model = CoMet(profile="smoke", epochs=2, image_size=64)
+    first = model.fit(images).scores_
+    assert np.array_equal(model.fit(images).scores_, first)
+
+
+def test_mistakes_end_in_one_sentence(model: CoMet, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown setting 'kapa'"):
+        CoMet(kapa=2)
+    with pytest.raises(InputError, match="call fit"):
+        CoMet().score(draw(1, 0))
+    with pytest.raises(InputError, match="list of images is empty"):
+        CoMet().fit([])
+    with pytest.raises(InputError, match="image 0 must be a uint8 array"):
+        CoMet().fit([np.zeros((8, 8))])
+    with pytest.raises(InputError, match="all files or all arrays"):
+        CoMet().fit([np.zeros((8, 8, 3), np.uint8), "a.png"])
+    with pytest.raises(InputError, match="nowhere"):
+        CoMet().fit(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no model in"):
+        CoMet.load(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="holds no model"):
+        model.save(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
+def test_a_damaged_model_is_refused(model: CoMet, tmp_path: Path, file: str) -> None:
+    folder = model.save(tmp_path / "m")
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        CoMet.load(folder)
