@@ -4,6 +4,18 @@ An engine takes a function and a list of tasks and yields `(position, outcome)` 
 any order, each task once. The outcome is what the function returned, or a `Failure`. Bad input
 fails at once, any other error is tried again, and a worker that dies takes down its own task alone,
 which is given to another. Closing the generator stops what is still running.
+
+A Dask cluster is a scheduler and workers that import this package and see the same folders:
+
+    dask scheduler                                            prints its address
+    dask worker tcp://HOST:8786 --nthreads 1                  on each machine, once for each core,
+    dask worker tcp://HOST:8786 --nthreads 1 --resources GPU=1          or for each GPU
+
+Under SLURM, `dask_jobqueue` submits the workers as jobs, and their number may change on the way:
+
+    cluster = SLURMCluster(cores=1, processes=1, memory="8GB", walltime="04:00:00")
+    cluster.scale(16)
+    run(grid, engine=cluster.scheduler_address)
 """
 
 from __future__ import annotations
