@@ -95,5 +95,5 @@ def weight_penalty(parameters: Mapping[str, Tensor]) -> Tensor:
     million: as a raw sum the penalty swamps the loss.
     """
     counted = penalised(parameters).values()
-    total = sum((p.square().sum() for p in counted), start=torch.zeros(()))
+    total = sum((torch.linalg.vector_norm(p).square() for p in counted), start=torch.zeros(()))
     return total / max(1, sum(p.numel() for p in counted))

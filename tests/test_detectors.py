@@ -46,7 +46,7 @@ def test_shapes_signs_and_standardisation(name: str) -> None:
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_losses_can_be_mapped_over_tasks(name: str) -> None:
-    """Gradients of stacked tasks are those of each task: nothing leaks between them."""
+    """Losses are pure functions, which `vmap` checks: nothing leaks between tasks."""
     detector = make_detector(name, SMALL[name])
     samples = detector.fit_input(maps_for(name))
     noise = detector.draw_noise(samples, torch.Generator().manual_seed(0))
