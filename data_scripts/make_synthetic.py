@@ -15,6 +15,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -90,13 +91,22 @@ def make(dataset: str, profile: str, out: Path, seed: int, jobs: int) -> bool:
         )
     if partly.exists() and not _reads(partly / MARKER, marker):
         shutil.rmtree(partly)  # left by an interrupted run with other settings
+    for half_written in partly.rglob(".*.png.*"):
+        half_written.unlink()
     for folder in {(partly / name).parent for s in planned for name in (s.path, s.mask) if name}:
         folder.mkdir(parents=True, exist_ok=True)
     _write(partly / MARKER, marker.encode())
 
     missing = [s for s in planned if not (partly / s.path).is_file()]
     work = partial(_draw, dataset, partly, seed)
-    bar = partial(tqdm, total=len(missing), desc=f"drawing {dataset}", unit="image", leave=False)
+    bar = partial(
+        tqdm,
+        total=len(missing),
+        desc=f"drawing {dataset}",
+        unit="image",
+        leave=False,
+        mininterval=0.5,
+    )
     if jobs == 1 or len(missing) < 2:
         for _ in bar(map(work, missing)):
             pass
@@ -104,7 +114,9 @@ def make(dataset: str, profile: str, out: Path, seed: int, jobs: int) -> bool:
         # Pictures of half a megabyte come and go: glibc shall keep their memory (10 % faster).
         for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
             os.environ.setdefault(name, str(2**27))
-        with get_context("spawn").Pool(min(jobs, len(missing))) as pool:
+        # An interrupt is the parent's to report; it stops the pool on its way out.
+        quiet = (signal.SIGINT, signal.SIG_IGN)
+        with get_context("spawn").Pool(min(jobs, len(missing)), signal.signal, quiet) as pool:
             for _ in bar(pool.imap_unordered(work, missing, chunksize=4)):
                 pass
     _write(partly / MANIFEST, manifest.encode())

@@ -78,7 +78,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None, variant: str = "connec
         lean, spin = rng.normal(0, 0.35, 2), rng.normal(0, 0.02)
         if n == hurt:
             way = flaw.uniform(0, 2 * np.pi)
-            lean = flaw.uniform(3.0, 7.5) * np.array([np.cos(way), np.sin(way)])
+            lean = flaw.uniform(4.5, 8.0) * np.array([np.cos(way), np.sin(way)])
             spin = flaw.normal(0, 0.35)
         # Only the part of the picture around the socket is touched.
         near = np.abs(x - px) + np.abs(y - py) < 36

@@ -14,7 +14,7 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import fft, ndimage
 
 Array = NDArray[np.float64]
@@ -56,7 +56,10 @@ def turned(shape: Shape, centre: tuple[float, float], angle: float = 0.0) -> tup
 
 @cache
 def _frequencies(shape: Shape) -> tuple[Array, Array]:
-    return np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    down = np.arange(shape[0], dtype=np.float64)
+    down[down > (shape[0] - 1) // 2] -= shape[0]
+    across = np.arange(shape[1] // 2 + 1, dtype=np.float64)
+    return down[:, None] / shape[0], across[None, :] / shape[1]
 
 
 @cache
@@ -231,12 +234,12 @@ def line(
 # --- light and material ------------------------------------------------------------------------
 
 
-def mix(a: Array | float, b: Array | float, share: Array) -> Array:
+def mix(a: ArrayLike, b: ArrayLike, share: Array) -> Array:
     """a where share is 0, b where it is 1; (H, W) shares broadcast over colours."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    if share.ndim == 2 and max(a.ndim, b.ndim) != 2:
+    start, end = np.asarray(a, float), np.asarray(b, float)
+    if share.ndim == 2 and max(start.ndim, end.ndim) != 2:
         share = share[..., None]
-    return a + (b - a) * share
+    return start + (end - start) * share
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,8 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
         rings = 0.5 + 0.5 * np.cos(knot * 1.5)
         albedo = mix(albedo, mix(dark * 0.75, dark * 0.4, rings), cover(knot - 7, 3))
     if odd == "sap_streak":
-        at = extra.uniform(-90, 90)
-        streak = np.exp(-(((x + sway - at) / extra.uniform(9, 16)) ** 2))
+        middle = extra.uniform(-90, 90)
+        streak = np.exp(-(((x + sway - middle) / extra.uniform(9, 16)) ** 2))
         albedo = albedo * mix(np.ones(3), np.array([1.12, 1.17, 1.25]), 0.8 * streak)
     height = 0.12 * fibre - 0.5 * pores + 0.25 * late
 

@@ -45,8 +45,8 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     tone = tone * (1 - 0.35 * pores)
     extra = draws("odd")
     if odd == "band":
-        at = extra.uniform(40, 312)
-        tone = tone * (1 + 0.16 * np.exp(-(((y - at) / extra.uniform(10, 22)) ** 2)))
+        middle = extra.uniform(40, 312)
+        tone = tone * (1 + 0.16 * np.exp(-(((y - middle) / extra.uniform(10, 22)) ** 2)))
     if odd == "smudge":
         sx, sy = turned(SHAPE, (extra.uniform(30, 98), extra.uniform(50, 300)), extra.uniform(0, 6))
         tone = tone * (1 - 0.10 * ramp(14, -14, blob(extra, sx, sy * 0.6, 24, 0.4)))
@@ -58,7 +58,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
             start = (at[0] + float(flaw.normal(0, 6)), at[1] + float(flaw.normal(0, 10)))
             heading = np.pi / 2 + flaw.normal(0, 0.5)
             path = wander(flaw, start, heading, flaw.uniform(30, 110), 0.03)
-            mark = line(flaw, SHAPE, path, flaw.uniform(0.8, 2.0), 0.3) * flaw.uniform(0.5, 1)
+            mark = line(flaw, SHAPE, path, flaw.uniform(1.0, 2.2), 0.3) * flaw.uniform(0.65, 1)
             tone = mix(tone, level * 1.9, 0.8 * mark)
             height = height - 0.8 * mark
     elif kind == "crack":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from synthetic.kit import (
@@ -26,6 +27,7 @@ from synthetic.kit import (
 SHAPE = (256, 256)
 KINDS = ("hole", "misweave", "pulled_thread", "stain")
 ODD = ("slack", "dye_lot", "lint", "askew")
+Lattice = NDArray[np.intp]
 PITCH = 9.0  # pixels from yarn to yarn
 
 
@@ -110,14 +112,16 @@ def _weave(
     return albedo * tone[..., None], height + 0.18 * fibre
 
 
-def _misweave(rng: np.random.Generator, i: Array, j: Array, warp_up: Array) -> Array:
+def _misweave(
+    rng: np.random.Generator, i: Lattice, j: Lattice, warp_up: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
     """A pair of weft yarns passes under all warps over a stretch: the shed did not open."""
     rows = 2
     length = int(rng.integers(8, 16))
     first_i = int(i.min()) + int(rng.integers(3, 26 - length))
     first_j = int(j.min()) + int(rng.integers(3, 23))
     wrong = (j >= first_j) & (j < first_j + rows) & (i >= first_i) & (i < first_i + length)
-    return np.where(wrong, True, warp_up)
+    return warp_up | wrong
 
 
 def _pull(
