@@ -88,7 +88,7 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
-# -- data --------------------------------------------------------------------------------------------
+# -- data ------------------------------------------------------------------------------------------
 
 
 def draw_data(profile: str) -> str:
@@ -105,7 +105,7 @@ def draw_data(profile: str) -> str:
     return digest((path.name, path.read_bytes()) for path in sorted(out.glob("*/SYNTHETIC")))
 
 
-# -- notebooks ---------------------------------------------------------------------------------------
+# -- notebooks -------------------------------------------------------------------------------------
 
 
 def contents(book: Path) -> list[str]:
@@ -185,6 +185,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
             kernel_name="python3",
             cwd=str(ROOT),
             progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
         )
     except PapermillExecutionError as error:
         raise BuildError(
@@ -203,7 +204,9 @@ def tidied(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbform
     """
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "comet": dict(record)})
     notebook.cells = [
-        cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:02}"
@@ -247,11 +250,11 @@ def _runs() -> int:
     return sum(1 for _ in store.glob("[0-9a-f]*")) if store.is_dir() else 0
 
 
-# -- pairs -------------------------------------------------------------------------------------------
+# -- pairs -----------------------------------------------------------------------------------------
 
 
 def sync(folder: Path) -> int:
-    """Write the older file of each pair from the newer; returns the number of pairs that changed."""
+    """Write the older file of each pair from the newer; returns 1 if any had to be written."""
     changed = 0
     for script in sorted(folder.glob("*.py")):
         pair = script.with_suffix(".ipynb")
@@ -282,7 +285,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
 
-# -- site --------------------------------------------------------------------------------------------
+# -- site ------------------------------------------------------------------------------------------
 
 
 def build_site(profile: str) -> None:
@@ -302,7 +305,9 @@ def build_site(profile: str) -> None:
         if path.is_file() and "__pycache__" not in path.parts and BUILT not in path.parents
     ]
     parts += sorted(GENERATED.glob("*"))
-    versions = "\n".join(sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions()))
+    versions = "\n".join(
+        sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())
+    )
     inputs = [(path.relative_to(ROOT).as_posix(), path.read_bytes()) for path in parts]
     stamp, stamp_file = digest([*inputs, ("versions", versions.encode())]), BUILT / "site.stamp"
     if (SITE / "index.html").exists() and _text(stamp_file) == stamp:
@@ -325,7 +330,7 @@ def build_site(profile: str) -> None:
     write(stamp_file, stamp)
 
 
-# -- small things ------------------------------------------------------------------------------------
+# -- small things ----------------------------------------------------------------------------------
 
 
 def digest(parts: Iterable[tuple[str, bytes]]) -> str:

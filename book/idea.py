@@ -24,8 +24,8 @@ def training_set(seed: int = 4) -> tuple[Array, list[str]]:
     rng = np.random.default_rng(seed)
     turn = np.array([[0.86, 0.5], [-0.5, 0.86]])
     nominal = rng.normal(size=(70, 2)) * [1.25, 0.62] @ turn
-    boundary = np.array([[2.6, 0.6], [-2.5, -0.6], [-2.1, 2.5], [1.2, -2.3]])
-    anomalous = rng.normal(size=(8, 2)) * 0.35 + [3.6, 3.5]
+    boundary = np.array([[2.9, 0.7], [-2.6, -0.2], [-0.3, -2.2], [1.0, 2.5]])
+    anomalous = rng.normal(size=(8, 2)) * 0.35 + [-2.6, 4.0]
     kinds = ["nominal"] * len(nominal) + ["boundary"] * 4 + ["anomalous"] * 8
     return np.concatenate([nominal, boundary, anomalous]), kinds
 
@@ -47,7 +47,7 @@ def weigh(points: Array, rounds: int = 30) -> tuple[Array, Array, float]:
     weights = np.ones(len(points))
     for _ in range(rounds):
         scores = torch.from_numpy(distances(points, *learn(points, weights)))
-        threshold = iqr_threshold(scores, kappa=1.0)
+        threshold = iqr_threshold(scores, kappa=1.5)
         weights = confidence_weights(scores, threshold).numpy()
     return scores.numpy(), weights, threshold.item()
 

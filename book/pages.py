@@ -73,13 +73,17 @@ def _settings(record: dict) -> str:
 
 def _marker(path: Path) -> list[str]:
     lines = dict(
-        line.split(": ", 1) for line in path.read_text(encoding="utf-8").splitlines() if ": " in line
+        line.split(": ", 1)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if ": " in line
     )
     return [lines.get("seed", ""), f"`{lines.get('generator', '')}`"]
 
 
 def _version() -> str:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "version"
+    ]
 
 
 def _commit() -> str:

@@ -1,0 +1,263 @@
+"""What every notebook of the book needs: checked parameters, folders, and figures shown alike.
+
+A notebook's first code cell, tagged `parameters`, holds one annotated assignment a parameter:
+
+    dataset: str = "mvtec_ad"  # layout of the data set
+
+papermill writes plain assignments below it. The second cell calls `begin(globals())`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from comet_core import datasets, metrics
+from comet_core.errors import InputError
+from comet_core.results import Store, default_store
+
+PIXELS_PER_INCH = 220
+INJECTED = re.compile(r"\A# Parameters\n")
+ASSIGNED = re.compile(r"^(\w+) = ", re.MULTILINE)
+
+
+def begin(namespace: dict[str, Any]) -> None:
+    """Check the parameters of the calling notebook and settle where its results are kept."""
+    check_parameters(namespace)
+    use_folders()
+
+
+def check_parameters(namespace: dict[str, Any]) -> None:
+    """Hold the parameters of a notebook against their annotations, in place.
+
+    Text that papermill's command line passes for a list or a dictionary is read as JSON, or as a
+    single item; numbers are converted where nothing is lost.
+
+    Args:
+        namespace: the notebook's `globals()`.
+
+    Raises:
+        InputError: a parameter that the notebook does not have, with the nearest it has, or a value
+            that does not fit.
+    """
+    annotations = _annotations(namespace)
+    for name in _injected(namespace):
+        if name not in annotations:
+            close = difflib.get_close_matches(name, annotations, n=1)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            raise InputError(
+                f"this notebook has no parameter '{name}'; {hint}It has {', '.join(annotations)}."
+            )
+    for name, kind in annotations.items():
+        namespace[name] = _converted(name, namespace[name], kind)
+
+
+def _annotations(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    found = namespace.get("__annotations__")
+    if not found and "__annotate__" in namespace:  # Python 3.14 evaluates them when asked to
+        found = namespace["__annotate__"](1)
+    return {name: kind for name, kind in (found or {}).items() if name in namespace}
+
+
+def _injected(namespace: Mapping[str, Any]) -> list[str]:
+    """Names that papermill's cell assigns."""
+    cells = [cell for cell in namespace.get("In", []) if INJECTED.match(cell)]
+    return [name for cell in cells for name in ASSIGNED.findall(cell)]
+
+
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(coerce_numbers_to_str=True))
+    container = adapter.json_schema().get("type") in ("array", "object")
+    given = value
+    if isinstance(value, str) and container:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = [value]
+    elif container and isinstance(value, int | float):
+        value = [value]
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise InputError(
+            f"parameter '{name}' = {given!r}: {reason[0].lower()}{reason[1:]}."
+        ) from None
+
+
+def home() -> Path:
+    """The folder that data, runs and caches lie in: the project's own checkout, else this one."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() else Path.cwd()
+
+
+def use_folders() -> None:
+    """Keep runs and features in `home()`, from whichever folder a notebook is run.
+
+    COMET_RUNS and COMET_CACHE, where set, say otherwise. The environment carries the choice to
+    worker processes.
+    """
+    os.environ.setdefault("COMET_RUNS", str(home() / "runs"))
+    os.environ.setdefault("COMET_CACHE", str(home() / ".cache" / "features"))
+
+
+def find_data(dataset: str, data_root: str = "") -> Path:
+    """The folder of a data set.
+
+    Args:
+        dataset: its name, a key of `datasets.DATASETS`.
+        data_root: where it lies, relative to the working directory; empty for the embedded
+            synthetic stand-in, in `data` of the project or in COMET_DATA.
+
+    Raises:
+        InputError: no such data set, or the embedded data have not been drawn.
+    """
+    if data_root:
+        return Path(data_root).expanduser()
+    root = Path(os.environ.get("COMET_DATA", home() / "data")) / "synthetic"
+    if not (root / dataset).is_dir():
+        known = ", ".join(path.parent.name for path in sorted(root.glob("*/SYNTHETIC")))
+        raise InputError(
+            f"there is no embedded data set '{dataset}' in '{root}'; "
+            + (f"there are {known}, or give data_root." if known else "`make book` draws them.")
+        )
+    return root / dataset
+
+
+def choose_categories(dataset: str, data_root: Path, wanted: Sequence[str]) -> list[str]:
+    """The categories to look at: those named, or else all that the data set has."""
+    return list(wanted) or datasets.categories(dataset, data_root)
+
+
+def training_samples(rows: pd.DataFrame, data_root: Path) -> pd.DataFrame:
+    """Training images of finished runs with the scores and weights of their last epoch.
+
+    Args:
+        rows: from `experiments.run`.
+        data_root: where their images lie.
+
+    Returns:
+        One row an image and run: category, seed, id, path, kind, score, weight and truth, which is
+        the manifest's where there is one, else the label's: "nominal", "anomalous" or "unknown".
+    """
+    samples = Store(default_store()).tables(rows, "train", ("category", "seed"))
+    label = samples["label"].map({0: "nominal", 1: "anomalous"}).astype(object)
+    told = samples["truth"].where(samples["truth"] != "", label.fillna("unknown"))
+    return samples.assign(truth=told, path=[str(data_root / name) for name in samples["id"]])
+
+
+def weight_courses(rows: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Weights at every refresh: category, epoch, id, truth, weight; one row a refresh and image."""
+    courses = Store(default_store()).tables(rows, "weights", ("category",))
+    return courses.merge(samples[["hash", "id", "truth"]], on=["hash", "id"])
+
+
+def dirt_table(samples: pd.DataFrame) -> pd.DataFrame:
+    """How weights differ by kind, and how well the scores find the anomalous training images.
+
+    Returns:
+        One row a category: images, anomalous (numbers); weight of each kind (means); AUROC and
+        precision at k, nan where no anomalous image is known.
+    """
+    lines = []
+    for category, group in samples.groupby("category", sort=False):
+        dirty = (group["truth"] == "anomalous").to_numpy().astype(int)
+        means = group.groupby("truth")["weight"].mean()
+        kinds = [kind for kind in ("nominal", "boundary", "anomalous", "unknown") if kind in means]
+        lines.append(
+            {"category": category, "images": len(group), "anomalous": int(dirty.sum())}
+            | {f"weight, {kind}": float(means[kind]) for kind in kinds}
+            | {"AUROC": metrics.image_auroc(dirty, group["score"])}
+            | {"precision at k": metrics.precision_at_k(dirty, group["score"])}
+        )
+    return pd.DataFrame(lines)
+
+
+def dirt_finding(samples: pd.DataFrame) -> str:
+    """The table of `dirt_table` in words."""
+    table = dirt_table(samples)
+    if not table["anomalous"].any() or "weight, nominal" not in table:
+        return "No anomalous training image is known here: nothing to hold the weights against."
+    gap = (table["weight, nominal"] - table["weight, anomalous"]).dropna()
+    lower, mean_gap = (gap > 0).sum(), round(gap.mean(), 2) + 0.0  # never "-0.00"
+    return (
+        f"Anomalous training images weigh less than nominal ones in {lower} of {len(gap)} "
+        f"categories, on average by {mean_gap:.2f}. Ordering images by trust separates them with "
+        f"a mean AUROC of {table['AUROC'].mean():.2f}; of the least trusted images, as many as "
+        f"there are anomalous ones, {100 * table['precision at k'].mean():.0f} % are indeed "
+        "anomalous (mean over categories)."
+    )
+
+
+def describe(rows: pd.DataFrame) -> str:
+    """One line that says what runs were made from: goes under every figure."""
+    seeds = sorted(rows["seed"].unique())
+    levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
+    source = "synthetic stand-in for " if rows["synthetic"].all() else ""
+    parts = [
+        source + ", ".join(NAMES.get(name, name) for name in rows["dataset"].unique()),
+        f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
+        f"{', '.join(rows['detector'].unique())} {', '.join(rows['strategy'].unique())}",
+        f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",
+    ]
+    return " · ".join(parts)
+
+
+NAMES = {"mvtec_ad": "MVTec AD", "ksdd2": "KSDD2", "ksdd2_clean": "KSDD2", "viaduct": "VIADUCT"}
+"""Data sets as people write them."""
+
+
+def show(figure: Figure) -> None:
+    """Display a figure: as vectors, or, where it holds photographs, as a JPEG for sharp screens."""
+    photographs = any(axes.images for axes in figure.axes)
+    file = io.BytesIO()
+    if photographs:
+        figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
+        display({"image/jpeg": file.getvalue()}, raw=True)
+    else:
+        figure.savefig(file, format="svg", metadata={"Date": None})
+        display({"image/svg+xml": file.getvalue().decode()}, raw=True)
+
+
+def show_table(table: pd.DataFrame, caption: str, name: str, decimals: int = 3) -> None:
+    """Display a table: HTML in Jupyter; in the book numbered, and `name` is what refers to it."""
+    text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
+    text = text.astype(str).replace("nan", "–")
+    lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
+    for row in [list(text.columns), *text.to_numpy().tolist()]:
+        lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]
+    html = text.to_html(index=False, border=0)
+    display({"text/html": html, "text/markdown": "\n".join([*lines, "```"])}, raw=True)
+
+
+def show_runs(rows: pd.DataFrame) -> None:
+    """Display what the figures above were made from: the runs, their cost and their versions."""
+    first = rows.iloc[0]
+    wanted = ("hash", "category", "detector", "strategy", "contamination", "seed", "seconds")
+    columns = [name for name in wanted if name in rows]
+    table = rows[columns].assign(hash=rows["hash"].map("`{}`".format))
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for row in table.itertuples(index=False):
+        cells = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    made = f"Code `{first['code']}`, PyTorch {first['torch']}, Python {first['python']}."
+    markdown = "\n".join([f":::{{dropdown}} How this was made: {len(rows)} runs", made, "", *lines])
+    html = f"<details><summary>How this was made: {len(rows)} runs</summary>{made}"
+    html += table.to_html(index=False, border=0) + "</details>"
+    display({"text/html": html, "text/markdown": markdown + "\n:::"}, raw=True)
+
+
+def say(markdown: str) -> None:
+    """Display a computed sentence as prose."""
+    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
