@@ -1,8 +1,8 @@
 """A scikit-learn-like face: images in, suspicious ones out.
 
-model = CoMet(detector="simplenet").fit("photos/")
-model.weights_            # confidence in each training image, low for suspicious ones
-model.score(images)       # anomaly scores, high for anomalous images
+    model = CoMet(detector="simplenet").fit("photos/")
+    model.weights_            # confidence in each training image, low for suspicious ones
+    model.score(images)       # anomaly scores, high for anomalous images
 """
 
 from __future__ import annotations
