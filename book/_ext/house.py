@@ -33,7 +33,16 @@ def _is_thebe(file: Any) -> bool:
 
 def docstring_to_rst(app: Any, kind: str, name: str, thing: Any, options: Any, lines: list) -> None:
     """Markdown tables and indented code of our docstrings, as reStructuredText, in place."""
+    if kind == "module" and thing.__doc__:  # autodoc took the indentation of code for its own
+        lines[:] = [*thing.__doc__.splitlines(), ""]
     lines[:] = _code(_tables(lines), sections=kind != "module")
+
+
+def readable_signature(
+    app: Any, kind: str, name: str, thing: Any, options: Any, signature: str | None, returns: Any
+) -> tuple[str, Any] | None:
+    """Replace the default `<factory>` of a dataclass, on which Sphinx's parser gives up."""
+    return (signature.replace("<factory>", "..."), returns) if signature else None
 
 
 def _tables(lines: Iterable[str]) -> list[str]:
@@ -79,4 +88,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_js_file(None, body=SEARCH_FROM_DISK, priority=900)
     app.connect("html-page-context", mend_scripts, priority=999)
     app.connect("autodoc-process-docstring", docstring_to_rst, priority=100)
+    app.connect("autodoc-process-signature", readable_signature)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,134 @@
+"""Every page of the built site in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import SITE
+
+pytestmark = pytest.mark.browser
+
+PAGES = sorted(
+    path.relative_to(SITE).as_posix()
+    for path in SITE.rglob("*.html")
+    if not {"_static", "_modules"} & set(path.relative_to(SITE).parts)
+) or ["index.html"]
+SETTLED = "document.readyState === 'complete' && (!window.MathJax || !!MathJax.startup?.document)"
+
+
+class Visit:
+    """A page with what its browser complained of and asked for."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.complaints: list[str] = []
+        self.asked: list[str] = []
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("response", self._answered)
+        page.goto(address)
+        page.wait_for_function(SETTLED)
+        if page.evaluate("!!window.MathJax"):
+            page.evaluate("MathJax.startup.promise")
+        page.wait_for_load_state("networkidle")
+
+    def _heard(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 400:
+            self.complaints.append(f"{response.status}: {response.url}")
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def page(browser: Any, request: pytest.FixtureRequest) -> Any:
+    size = {"desktop": (1280, 900), "phone": (390, 844)}[request.param]
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    yield context.new_page()
+    context.close()
+
+
+def assert_sound(page: Any, visit: Visit, home: str) -> None:
+    assert visit.complaints == []
+    foreign = [url for url in visit.asked if not url.startswith((home, "data:", "blob:"))]
+    assert foreign == [], "the site must not ask other hosts for anything"
+    width, window = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    assert width <= window, "the page scrolls sideways"
+    formulas = page.locator(".math").count()
+    assert page.locator(".math mjx-container").count() >= formulas
+    assert page.locator("mjx-merror").count() == 0
+    broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+    assert page.evaluate(broken) == []
+    assert page.evaluate("[...document.images].filter(i => !i.hasAttribute('alt')).length") == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_sound_on_a_server(served: str, page: Any, name: str) -> None:
+    visit = Visit(page, f"{served}/{name}")
+    assert_sound(page, visit, served)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_sound_from_disk(site: Path, page: Any, name: str) -> None:
+    visit = Visit(page, (site / name).as_uri())
+    assert_sound(page, visit, site.as_uri())
+
+
+def test_equations_are_numbered_one_to_eight(served: str, page: Any) -> None:
+    Visit(page, f"{served}/method/equations.html")
+    numbers = page.locator("span.eqno").all_inner_texts()
+    assert [text.strip("()#\n ¶") for text in numbers] == [str(n) for n in range(1, 9)]
+
+
+def test_search_finds_a_word(served: str, site: Path, page: Any) -> None:
+    for home in (served, site.as_uri()):
+        visit = Visit(page, f"{home}/search.html?q=whisker")
+        page.wait_for_selector("#search-results li a")
+        assert "Eight equations" in page.locator("#search-results").inner_text()
+        page.wait_for_timeout(300)  # excerpts arrive late, and so would their errors
+        assert visit.complaints == []
+
+
+def test_dark_mode_can_be_chosen_and_is_dark(served: str, page: Any) -> None:
+    Visit(page, f"{served}/index.html")
+    for _ in range(3):
+        if page.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+        page.locator("button.theme-switch-button").first.click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(int(part) for part in colour[4:-1].split(",")[:3]) < 60
+
+
+def test_code_can_be_copied(served: str, page: Any) -> None:
+    Visit(page, f"{served}/use/rerun.html")
+    assert page.locator("button.copybtn").count() >= 3
+
+
+def test_every_link_within_the_site_leads_somewhere(served: str, browser: Any) -> None:
+    page = browser.new_page()
+    collect = "[...document.querySelectorAll('a[href]')].map(a => a.href)"
+    known: dict[str, set[str]] = {}
+    wanted: set[str] = set()
+    for name in PAGES:
+        page.goto(f"{served}/{name}", wait_until="domcontentloaded")
+        known[f"{served}/{name}"] = set(
+            page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+        )
+        wanted |= {url for url in page.evaluate(collect) if url.startswith(served)}
+    page.close()
+    lost = []
+    for url in sorted(wanted):
+        target, _, part = url.partition("#")
+        target = target.partition("?")[0]
+        if target.endswith(".html"):
+            if target not in known or (part and part not in known[target]):
+                lost.append(url)
+        elif not (SITE / target.removeprefix(served + "/")).is_file():
+            lost.append(url)
+    assert lost == []

@@ -1,0 +1,230 @@
+"""The book: contents, the driver that builds it, and the size of what it built."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "_ext")]
+import build  # noqa: E402
+import house  # noqa: E402
+import idea  # noqa: E402
+import pages  # noqa: E402
+
+SITE = build.SITE
+
+
+def chapters() -> list[str]:
+    toc = yaml.safe_load((build.BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    return [
+        entry["file"] for part in toc["parts"] for entry in build._with_sections(part["chapters"])
+    ]
+
+
+def test_every_chapter_has_a_source_and_every_source_a_place() -> None:
+    listed = set(chapters())
+    written = {
+        path.relative_to(build.BOOK).with_suffix("").as_posix()
+        for path in build.BOOK.rglob("*.md")
+        if not {"_build", "vendor", "_ext"} & set(path.relative_to(build.BOOK).parts)
+    }
+    assert {name for name in listed if not name.startswith("notebooks/")} == written - {"index"}
+
+
+def test_every_public_module_is_in_the_reference() -> None:
+    text = "".join(path.read_text() for path in (build.BOOK / "reference").glob("*.md"))
+    documented = set(re.findall(r"automodule:: (comet_core\S+)", text))
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in (ROOT / "comet_core").rglob("*.py")
+    }
+    layouts = {"mvtec_ad", "ksdd2", "ksdd2_clean", "viaduct", "visa", "btad", "folder", "csv"}
+    inner = {"engines", "layout", "listing", "manifest", "detectors", "comet_core", *layouts}
+    assert {name for name in modules - documented if name.rpartition(".")[2] not in inner} == set()
+
+
+def test_mathjax_comes_with_its_licence() -> None:
+    assert "Apache License" in (build.BOOK / "vendor" / "mathjax" / "LICENSE").read_text()
+
+
+# -- the driver
+
+
+def notebook_file(path: Path, *sources: str) -> Path:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": build.KERNEL}), path
+    )
+    return path
+
+
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
+    places = {"SOURCES": "notebooks", "EXECUTED": "book/notebooks", "BUILT": "book/_build"}
+    for name, place in places.items():
+        monkeypatch.setattr(build, name, tmp_path / place)
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    monkeypatch.setenv("COMET_RUNS", str(tmp_path / "runs"))
+    return SimpleNamespace(source=tmp_path / "notebooks", executed=tmp_path / "book" / "notebooks")
+
+
+@pytest.mark.notebook
+def test_a_notebook_is_run_once_and_again_when_something_changed(
+    folders: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notebook_file(folders.source / "one.ipynb", "profile: str = 'demo'", "print(profile)")
+    target = folders.executed / "one.ipynb"
+    build.run_notebooks(["one"], {"profile": "smoke"}, "data")
+    first = target.read_bytes()
+    assert build.read_notebook(target).cells[-1].outputs[0].text == "smoke\n"
+    capsys.readouterr()
+    build.run_notebooks(["one"], {"profile": "smoke"}, "data")
+    assert "up to date" in capsys.readouterr().out
+    assert target.read_bytes() == first
+    (folders.executed / "gone.ipynb").write_text("{}")
+    build.run_notebooks(["one"], {"profile": "smoke"}, "other data")
+    assert "done in" in capsys.readouterr().out
+    assert not (folders.executed / "gone.ipynb").exists()
+
+
+def test_a_stamp_depends_on_all_that_decides_the_result(folders: SimpleNamespace) -> None:
+    path = notebook_file(folders.source / "one.ipynb", "profile: str = 'demo'")
+    base = ({"profile": "smoke"}, "code", "data")
+    stamps = {
+        build.notebook_stamp(path, *base),
+        build.notebook_stamp(path, {"profile": "demo"}, "code", "data"),
+        build.notebook_stamp(path, base[0], "other code", "data"),
+        build.notebook_stamp(path, base[0], "code", "other data"),
+        build.notebook_stamp(notebook_file(path, "profile: str = 'paper'"), *base),
+    }
+    assert len(stamps) == 5
+
+
+@pytest.mark.notebook
+def test_a_failing_notebook_stops_the_build_and_leaves_no_result(folders: SimpleNamespace) -> None:
+    notebook_file(folders.source / "bad.ipynb", "profile: str = 'demo'", "1 / 0")
+    with pytest.raises(build.BuildError, match="ZeroDivisionError: division by zero"):
+        build.run_notebooks(["bad"], {"profile": "smoke"}, "data")
+    assert not (folders.executed / "bad.ipynb").exists()
+
+
+def test_pairs_follow_the_file_that_was_edited_last(tmp_path: Path) -> None:
+    script = tmp_path / "a.py"
+    script.write_text("# %%\nx = 1\n", encoding="utf-8")
+    assert build.sync(tmp_path) == 1 and build.sync(tmp_path) == 0
+    pair = tmp_path / "a.ipynb"
+    edited = build.read_notebook(pair)
+    edited.cells[0].source = "x = 2"
+    nbformat.write(edited, pair)
+    import os
+
+    os.utime(script, (1, 1))
+    assert build.sync(tmp_path) == 1
+    assert "x = 2" in script.read_text(encoding="utf-8")
+    assert pair.read_text(encoding="utf-8") == build.paired(script)
+
+
+@pytest.mark.notebook
+def test_a_warning_fails_the_site_and_keeps_failing_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Sphinx gives a warning only once for a page that it keeps; the driver must not be fooled."""
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "_toc.yml").write_text("format: jb-book\nroot: index\n")
+    (book / "_config.yml").write_text("title: x\nexecute: {execute_notebooks: 'off'}\n")
+    (book / "index.md").write_text("# Title\n\n{doc}`nowhere`\n")
+    for name, place in {"BOOK": book, "BUILT": book / "_build", "ROOT": tmp_path}.items():
+        monkeypatch.setattr(build, name, place)
+    monkeypatch.setattr(build, "GENERATED", book / "_build" / "generated")
+    monkeypatch.setattr(build, "SITE", book / "_build" / "html")
+    monkeypatch.setattr(pages, "generate", lambda profile: {})
+    for _ in range(2):
+        with pytest.raises(build.BuildError, match=r"index\.md:3: WARNING: unknown document"):
+            build.build_site("smoke")
+    (book / "index.md").write_text("# Title\n")
+    build.build_site("smoke")
+    assert (book / "_build" / "html" / "index.html").is_file()
+
+
+# -- generated pages, the extension
+
+
+def test_the_picture_of_the_idea_shows_what_its_words_say() -> None:
+    points, kinds = idea.training_set()
+    _, weights, _ = idea.weigh(points)
+    of = {kind: weights[np.array(kinds) == kind] for kind in set(kinds)}
+    assert of["nominal"].mean() > 0.99 > 0.75 > of["anomalous"].mean()
+
+    def area(w: Any) -> float:
+        return float(np.sqrt(np.linalg.det(idea.learn(points, w)[1])))
+
+    assert area(weights) < 0.92 * area(np.ones(len(points)))
+    assert idea.panels() == idea.panels()
+
+
+def test_docstrings_with_tables_and_code_become_restructured_text() -> None:
+    lines = ["Title.", "", "| a | b |", "|---|---|", "| 1 | 2 |", "", "Use it:", "", "    f(x)", ""]
+    module = SimpleNamespace(__doc__="\n".join(lines))
+    house.docstring_to_rst(None, "module", "m", module, None, lines)
+    text = "\n".join(lines)
+    assert ".. list-table::" in text and "   * - a\n     - b\n   * - 1\n     - 2" in text
+    assert "::\n\n    f(x)" in text
+    args = ["Do it.", "", "Args:", "    x: a number.", "", "    more of it."]
+    kept = list(args)
+    house.docstring_to_rst(None, "function", "f", None, None, args)
+    assert args == kept
+
+
+# -- the built site
+
+
+@pytest.fixture
+def site() -> Path:
+    if not (SITE / "index.html").is_file():
+        pytest.skip("the site is not built; `make book` builds it")
+    return SITE
+
+
+def test_the_site_is_small(site: Path) -> None:
+    total = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    assert total < 25e6
+
+
+def test_the_site_names_no_foreign_host_in_what_it_loads(site: Path) -> None:
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"(https?:)?//[^\"]+\"")
+    for path in site.rglob("*.html"):
+        found = loads.search(path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.name}: {found and found.group()}"
+
+
+def test_building_again_changes_nothing_and_is_quick(site: Path) -> None:
+    import time
+
+    stamp = (build.BUILT / "site.stamp").read_text()
+    started = time.perf_counter()
+    profile = build.read_notebook(next(build.EXECUTED.glob("*.ipynb"))).metadata["comet"]
+    command = [sys.executable, str(ROOT / "book" / "build.py")]
+    done = subprocess.run(
+        [*command, "--profile", profile["parameters"]["profile"]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("up to date") >= 2
+    assert time.perf_counter() - started < 15
+    assert (build.BUILT / "site.stamp").read_text() == stamp
