@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     strategy: Strategy = "comet"
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(20, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
@@ -152,14 +152,26 @@ class RunConfig(TrainingSettings):
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "all": {"image_size": 128, "pixel_size": 32, "train_limit": 24, "test_limit": 24},
-        "simplenet": {"epochs": 4, "warmup_epochs": 1, "options": {"hidden": 64, "patches": 64}},
+        "simplenet": {"epochs": 15, "batch_size": 6, "options": {"hidden": 64, "patches": 64}},
         "differnet": {
-            "epochs": 4,
+            "epochs": 8,
+            "batch_size": 6,
+            "tasks": 2,
             "warmup_epochs": 1,
             "options": {"blocks": 2, "hidden": 32, "scales": 2, "rotations": 2},
         },
     },
-    "demo": {"all": {}, "simplenet": {}, "differnet": {}},
+    "demo": {
+        "all": {},
+        "simplenet": {"epochs": 20},
+        "differnet": {
+            "epochs": 15,
+            "batch_size": 24,
+            "learning_rate": 3e-4,
+            "tasks": 2,
+            "warmup_epochs": 1,
+        },
+    },
     "paper": {
         "all": {"batch_size": 24},
         "simplenet": {

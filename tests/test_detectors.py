@@ -80,7 +80,6 @@ def test_every_option_changes_the_result() -> None:
             "hidden": 16,
             "noise_std": 1.0,
             "margin": 0.1,
-            "temperature": 1.0,
             "neighbourhood": 1,
             "patches": 3,
         },
@@ -212,6 +211,11 @@ def test_the_score_orders_by_minus_d_and_stays_positive() -> None:
     scores = simplenet_with(d).part_scores(d)
     assert (scores > 0).all()
     assert (scores[0].diff() > 0).all()
+    assert scores[0, 4].item() == pytest.approx(1.0)  # D = 0: even odds
+    assert torch.isfinite(simplenet_with(d).part_scores(1e6 * d)).all()
+    detector = simplenet_with(d)
+    detector.grid = (3, 3)
+    assert torch.allclose(detector.part_map(scores), -d.view(1, 3, 3), atol=1e-5)
 
 
 def test_a_patch_is_its_neighbourhoods_mean_on_the_finest_grid() -> None:
@@ -229,7 +233,7 @@ def test_a_patch_is_its_neighbourhoods_mean_on_the_finest_grid() -> None:
     assert around[0, 0] == 9 / 4  # the border counts pixels of the image only
     assert around[3, 3] == 0.0
     assert torch.allclose(parts[0, :, 1], torch.full((16,), 2.5))
-    assert detector.part_map(torch.arange(16.0)[None]).shape == (1, 4, 4)
+    assert detector.part_map(torch.ones(1, 16)).shape == (1, 4, 4)
 
 
 def test_batch_norm_is_pure_in_training_and_exact_in_scoring() -> None:

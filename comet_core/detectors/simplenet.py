@@ -17,13 +17,12 @@ class SimpleNetOptions(Options):
 
     hidden: int = Field(256, ge=1)
     """Width of the discriminator's hidden layer (1024 as published)."""
-    noise_std: float = Field(0.25, gt=0)
+    noise_std: float = Field(0.5, gt=0)
     """Deviation of the noise, in deviations of the features (0.015, unscaled, as published)."""
-    margin: float = Field(0.5, ge=0)
+    margin: float = Field(0.5, gt=0)
+    """Where the hinge ends, on either side of 0; also the unit of the score."""
     neighbourhood: int = Field(3, ge=1)
     """Edge, in patches, of the window that is averaged around each patch; odd."""
-    temperature: float = Field(0.1, gt=0)
-    """Smoothing of the score's hinge; see `SimpleNet`."""
     patches: int = Field(256, ge=1)
     """Patches of an image that one training step looks at, drawn anew each time."""
 
@@ -62,9 +61,11 @@ class BatchNorm(nn.Module):
 class SimpleNet(Detector):
     """Adaptor, Gaussian feature noise, discriminator and truncated hinge loss.
 
-    D > 0 means nominal. The published score is -D, which has a sign; equation 2 needs a
-    non-negative one, so the score is softplus(-D) (choice): it orders samples alike, and unlike the
-    hinge it does not flatten the nominal ones to 0.
+    D > 0 means nominal. The published score is -D, which has a sign; equation 2 divides by the
+    score, so it needs a positive one whose ratios mean something. We take exp(-D / m), the odds of
+    "anomalous" if D is read as log-odds in units of the margin m (choice). It orders samples as -D
+    does. softplus(-D), another candidate, is nearly linear where the anomalies are and so gives
+    them weights not far below 1; with the exponential, equation 2 tells them apart.
     """
 
     name: ClassVar[str] = "simplenet"
@@ -122,14 +123,18 @@ class SimpleNet(Detector):
         return F.relu(self.options.margin - true) + F.relu(self.options.margin + fake)
 
     def part_scores(self, samples: Tensor) -> Tensor:
-        """softplus(-D) of each patch."""
-        flat = self.discriminate(self.adaptor(samples.flatten(0, 1)))
-        tau, m = self.options.temperature, self.options.margin
-        return (tau * F.softplus((m - flat) / tau)).view(samples.shape[:2])
+        """exp(-D / m) of each patch."""
+        d = self.discriminate(self.adaptor(samples.flatten(0, 1)))
+        # exp overflows in single precision at 88.
+        return (-d / self.options.margin).clamp(max=80).exp().view(samples.shape[:2])
 
     def part_map(self, scores: Tensor) -> Tensor:
-        """(B, P) -> (B, H, W) on the grid of the finest layer."""
-        return scores.view(len(scores), *self.grid)
+        """-D (B, H, W) of patch scores (B, P), on the grid of the finest layer.
+
+        Back on the published scale, since bilinear and Gaussian weights of odds would show the
+        largest patch and little else.
+        """
+        return self.options.margin * scores.log().view(len(scores), *self.grid)
 
     @torch.no_grad()
     def calibrate(self, samples: Tensor, limit: int = 32768) -> None:
