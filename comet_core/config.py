@@ -32,7 +32,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     strategy: Strategy = "comet"
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(30, ge=1)
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
@@ -42,7 +42,7 @@ class TrainingSettings(BaseModel):
     """Equation 1: how many interquartile ranges above Q3 the threshold lies."""
     warmup_epochs: int = Field(3, ge=0)
     """Epochs with all weights 1, before the scores mean anything."""
-    refresh_every: int = Field(1, ge=1)
+    refresh_every: int = Field(3, ge=1)
     """Epochs between two refreshes of the weights."""
     weight_level: Literal["image", "patch"] = "image"
 
@@ -163,7 +163,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "demo": {
         "all": {},
-        "simplenet": {"epochs": 20},
+        "simplenet": {"epochs": 30},
         "differnet": {
             "epochs": 15,
             "batch_size": 24,

@@ -134,7 +134,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
         ("seed", 1),
         ("kappa", 0.2),
         ("warmup_epochs", 2),
-        ("refresh_every", 2),
+        ("refresh_every", 1),
         ("weight_level", "patch"),
         ("alpha", 0.1),
         ("inner_steps", 2),

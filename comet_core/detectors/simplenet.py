@@ -30,10 +30,10 @@ class SimpleNetOptions(Options):
 class BatchNorm(nn.Module):
     """Batch normalisation whose scoring statistics are measured, not averaged while training.
 
-    In training it normalises by the batch's own mean and variance and touches no state, so that it
-    is a pure function: tasks of the inner loop cannot leak into each other, and `torch.func` can
-    map over them. For scoring, `measure` stores the exact mean and variance over training samples
-    ("precise" batch normalisation, Wu and Johnson, 2021).
+    Called, it normalises by the batch's own mean and variance and touches no state, so that it is a
+    pure function: tasks of the inner loop cannot leak into each other. For scoring, `measure`
+    stores the exact mean and variance over training samples ("precise" batch normalisation, Wu and
+    Johnson, 2021), and `affine` applies them.
     """
 
     mean: Tensor
@@ -47,10 +47,13 @@ class BatchNorm(nn.Module):
         self.register_buffer("variance", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(M, width) -> (M, width)."""
-        if self.training:
-            return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
-        return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias)
+        """(M, width) -> (M, width), by the statistics of the batch."""
+        return F.batch_norm(x, None, None, self.weight, self.bias, training=True)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """Gain and shift (width,) that normalise by the measured statistics."""
+        gain = self.weight * torch.rsqrt(self.variance + 1e-5)
+        return gain, self.bias - gain * self.mean
 
     def measure(self, x: Tensor) -> None:
         """Store the mean and variance of (M, width) for scoring."""
@@ -123,8 +126,14 @@ class SimpleNet(Detector):
         return F.relu(self.options.margin - true) + F.relu(self.options.margin + fake)
 
     def part_scores(self, samples: Tensor) -> Tensor:
-        """exp(-D / m) of each patch."""
-        d = self.discriminate(self.adaptor(samples.flatten(0, 1)))
+        """exp(-D / m) of each patch, by the measured statistics."""
+        # Up to the activation all is linear, so one matrix does the work of adaptor, hidden layer
+        # and normalisation.
+        gain, shift = self.norm.affine()
+        weight = gain[:, None] * self.hidden.weight
+        bias = gain * self.hidden.bias + shift + weight @ self.adaptor.bias
+        hidden = F.linear(samples.flatten(0, 1), weight @ self.adaptor.weight, bias)
+        d = self.head(F.leaky_relu(hidden, 0.2, inplace=True)).squeeze(-1)
         # exp overflows in single precision at 88.
         return (-d / self.options.margin).clamp(max=80).exp().view(samples.shape[:2])
 
