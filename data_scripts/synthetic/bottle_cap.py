@@ -130,7 +130,7 @@ def _dent(rng: np.random.Generator, x: Array, y: Array) -> Array:
     a, b = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
     long, short = rng.uniform(11, 19), rng.uniform(7, 11)
     q = np.sqrt((a / long) ** 2 + (b / short) ** 2)
-    return rng.uniform(5.0, 9.0) * (np.exp(-(q**2.4)) - 0.18 * np.exp(-(((q - 1.5) / 0.35) ** 2)))
+    return rng.uniform(7.5, 11.0) * (np.exp(-(q**2.4)) - 0.18 * np.exp(-(((q - 1.5) / 0.35) ** 2)))
 
 
 def _missing_ink(rng: np.random.Generator, x: Array, y: Array) -> Array:
@@ -149,4 +149,4 @@ def _scratch(rng: np.random.Generator, centre: Array) -> Array:
     )
     heading = at + np.pi + rng.normal(0, 0.7)
     path = wander(rng, start, heading, rng.uniform(34, 80), 0.05)
-    return np.minimum(1, 0.95 * line(rng, SHAPE, path, rng.uniform(1.2, 2.6), 0.3))
+    return np.minimum(1, 0.95 * line(rng, SHAPE, path, rng.uniform(1.5, 2.8), 0.3))

@@ -78,7 +78,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None, variant: str = "connec
         lean, spin = rng.normal(0, 0.35, 2), rng.normal(0, 0.02)
         if n == hurt:
             way = flaw.uniform(0, 2 * np.pi)
-            lean = flaw.uniform(4.5, 8.0) * np.array([np.cos(way), np.sin(way)])
+            lean = flaw.uniform(6.0, 9.0) * np.array([np.cos(way), np.sin(way)])
             spin = flaw.normal(0, 0.35)
         # Only the part of the picture around the socket is touched.
         near = np.abs(x - px) + np.abs(y - py) < 36
@@ -166,7 +166,7 @@ def _crack(
     )
     aim = np.arctan2(centre[1] - start[1], centre[0] - start[0] + rng.normal(0, 30))
     path = wander(rng, start, aim, rng.uniform(30, 80), 0.35, 5)
-    mark = line(rng, SHAPE, path, rng.uniform(1.1, 2.6), 0.35)
+    mark = line(rng, SHAPE, path, rng.uniform(1.7, 2.9), 0.35)
     lip = line(rng, SHAPE, path + 1.3, 1.3, 0.35)
     pale = surface * 0.5 + 0.16
     surface = mix(mix(surface, pale, 0.7 * lip), (0.012, 0.012, 0.012), 0.92 * mark)
@@ -187,11 +187,11 @@ def _weather(draws: Draws, odd: str | None) -> Array:
     rng = draws("shadow")
     depth = rng.uniform(0.12, 0.3) * (rng.random() < 0.35)
     if odd == "deep_shadow":
-        depth = rng.uniform(0.42, 0.55)
+        depth = rng.uniform(0.34, 0.42)
     x, y = grid(SHAPE)
     angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-50, 80)
     edge = (x - 128) * np.cos(angle) + (y - 128) * np.sin(angle) - offset
-    return (1 - depth * ramp(-14, 14, edge)) * (0.6 if odd == "dim" else 1)
+    return (1 - depth * ramp(-20, 20, edge)) * (0.72 if odd == "dim" else 1)
 
 
 def _tint(odd: str | None) -> Array:

@@ -42,7 +42,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     groove = ramp(0.30, 0.02, second - near)
     fine = smooth_noise(draws("fine"), SHAPE, 0.8, 0.8)
     waves = cloud(draws("waves"), SHAPE, 1.8, 120)
-    height = 2.0 * (1 - groove) * (0.8 + 0.3 * value) - 0.5 * near + 0.09 * fine + 1.1 * waves
+    height = 2.0 * (1 - groove) * (0.8 + 0.3 * value) - 0.5 * near + 0.09 * fine + 0.7 * waves
     tone = 1 + 0.07 * (value - 0.5) + 0.05 * cloud(draws("tone"), SHAPE, 1.3, 180) - 0.34 * groove
     base = np.array([0.33, 0.155, 0.07]) * np.exp(rng.normal(0, 0.03) + rng.normal(0, 0.01, 3))
     if odd == "dye_lot":
@@ -73,10 +73,10 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     elif kind == "glue":
         cx, cy = _place(flaw)
         px, py = turned(SHAPE, (cx, cy), flaw.uniform(0, 6.3))
-        edge = blob(flaw, px, py * flaw.uniform(1, 2), np.exp(flaw.uniform(1.9, 2.9)), 0.45)
+        edge = blob(flaw, px, py * flaw.uniform(1, 2), np.exp(flaw.uniform(2.4, 3.1)), 0.4)
         film = ramp(1.0, -3.5, edge)
         height = height * (1 - 0.75 * film) + 1.8 * film
-        albedo = mix(albedo, albedo * 0.55 + np.array([0.13, 0.12, 0.09]), 0.75 * film)
+        albedo = mix(albedo, albedo * 0.45 + np.array([0.19, 0.18, 0.14]), 0.85 * film)
         gloss = gloss + 0.3 * film
     diffuse, mirror = shade(height, light, 1.0, 4)
     return lit(albedo, diffuse, mirror * gloss, light)
@@ -103,12 +103,12 @@ def _scuff(
     """Worn grain: flattened, pale, streaked in the direction of the rub."""
     cx, cy = _place(rng)
     x, y = turned(SHAPE, (cx, cy), rng.uniform(0, 6.3))
-    edge = np.sqrt((x / rng.uniform(30, 52)) ** 2 + (y / rng.uniform(12, 20)) ** 2)
+    edge = np.sqrt((x / rng.uniform(34, 54)) ** 2 + (y / rng.uniform(15, 23)) ** 2)
     streaks = np.interp(y, np.arange(-300, 301), rng.normal(0, 1, 601))
     worn = ramp(1.15, 0.5, edge * (1 + 0.12 * streaks)) * rng.uniform(0.8, 1.0)
-    worn = worn * np.clip(0.75 + 0.2 * streaks, 0.2, 1)
-    pale = albedo.mean(axis=(0, 1)) * np.array([1.9, 2.2, 2.5])
-    return height * (1 - 0.85 * worn), mix(albedo, pale, 0.7 * worn), gloss * (1 - 0.6 * worn)
+    worn = worn * np.clip(0.72 + 0.32 * streaks, 0.1, 1)
+    pale = albedo.mean(axis=(0, 1)) * np.array([2.1, 2.6, 3.1])
+    return height * (1 - 0.85 * worn), mix(albedo, pale, 0.85 * worn), gloss * (1 - 0.6 * worn)
 
 
 def _vein(rng: np.random.Generator, height: Array) -> Array:

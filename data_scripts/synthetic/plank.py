@@ -73,9 +73,9 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
     flaw = draws("defect")
     at = (float(flaw.uniform(45, 211)), float(flaw.uniform(45, 211)))
     if kind == "crack":
-        path = wander(flaw, at, np.pi / 2 + angle + flaw.normal(0, 0.05), flaw.uniform(38, 110), 0)
+        path = wander(flaw, at, np.pi / 2 + angle + flaw.normal(0, 0.05), flaw.uniform(55, 120), 0)
         path[:, 0] += np.cumsum(flaw.normal(0, 0.8, len(path)))
-        slit = line(flaw, SHAPE, path, flaw.uniform(1.0, 3.6), 0.5)
+        slit = line(flaw, SHAPE, path, flaw.uniform(1.9, 4.0), 0.5)
         height = height - 3 * slit
         albedo = mix(albedo, (0.025, 0.014, 0.008), slit)
     elif kind == "scratch":
@@ -89,7 +89,7 @@ def draw(draws: Draws, kind: str | None, odd: str | None) -> Array:
         sx, sy = turned(SHAPE, at, 0)
         edge = blob(flaw, sx * flaw.uniform(1, 1.6), sy, np.exp(flaw.uniform(2.3, 3.3)), 0.4)
         edge = edge + 2.5 * smooth_noise(flaw, SHAPE, 1.2, 8)
-        soaked = ramp(3, -4, edge) * flaw.uniform(0.35, 0.85)
+        soaked = ramp(3, -4, edge) * flaw.uniform(0.5, 0.9)
         albedo = albedo * mix(np.ones(3), np.array([0.25, 0.27, 0.33]), soaked)
     elif kind == "wormhole":
         for _ in range(int(flaw.integers(1, 6))):

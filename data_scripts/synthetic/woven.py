@@ -98,11 +98,11 @@ def _weave(
     height = 3.0 * bow * (0.62 + 0.38 * np.clip(curve, -0.6, 1))
 
     thick = rng.normal(0, 1, (2, 400))
-    tone = 1 + 0.05 * np.where(warp_up, thick[0][i % 400], thick[1][j % 400])
+    tone = 1 + 0.035 * np.where(warp_up, thick[0][i % 400], thick[1][j % 400])
     fibres_warp = smooth_noise(rng, SHAPE, 0.45, 2.6)
     fibres_weft = smooth_noise(rng, SHAPE, 2.6, 0.45)
     fibre = np.where(warp_up, fibres_warp, fibres_weft)
-    tone = tone * (1 + 0.09 * fibre) * (1 + 0.03 * cloud(rng, SHAPE, 1.4, 160))
+    tone = tone * (1 + 0.09 * fibre) * (1 + 0.015 * cloud(rng, SHAPE, 1.4, 160))
     dye = rng.normal(0, 0.02) + rng.normal(0, 0.008, 3)
     warp, weft = np.array([0.075, 0.125, 0.235]), np.array([0.36, 0.37, 0.36])
     if odd == "dye_lot":
@@ -132,7 +132,7 @@ def _pull(
     a, b = (y - at[1], x - at[0]) if upright else (x - at[0], y - at[1])
     half, reach = rng.uniform(22, 55), rng.uniform(9, 14)
     b = b + rng.uniform(-0.06, 0.06) * a
-    pull = -rng.uniform(0.6, 0.95) * np.exp(-((a / half) ** 4)) * np.exp(-((b / reach) ** 2)) * b
+    pull = -rng.uniform(0.85, 1.2) * np.exp(-((a / half) ** 4)) * np.exp(-((b / reach) ** 2)) * b
     return (u + pull, v) if upright else (u, v + pull)
 
 
@@ -144,7 +144,7 @@ def _loop(
     upright: bool,
 ) -> tuple[Array, Array]:
     """The snagged yarn itself stands out as a loose loop, with its shadow."""
-    length = rng.uniform(26, 60)
+    length = rng.uniform(36, 70)
     heading = np.pi / 2 * upright + rng.normal(0, 0.15)
     start = (
         at[0] - 0.5 * length * float(np.cos(heading)),
@@ -161,11 +161,11 @@ def _loop(
 def _stain(rng: np.random.Generator, image: Array) -> Array:
     cx, cy = rng.uniform(40, 216, 2)
     x, y = turned(SHAPE, (cx, cy), rng.uniform(0, 6))
-    spot = blob(rng, x, y * rng.uniform(1, 1.8), np.exp(rng.uniform(2.9, 3.6)), 0.4)
+    spot = blob(rng, x, y * rng.uniform(1, 1.8), np.exp(rng.uniform(3.0, 3.6)), 0.35)
     soak = ramp(4, -5, spot) * (0.8 + 0.2 * cloud(rng, SHAPE, 1.2, 30).clip(-2, 2) / 2)
     rim = np.exp(-((spot / 3.0) ** 2))
     strength = rng.uniform(0.8, 1.1)
-    tint = np.array([0.58, 0.46, 0.30])
+    tint = np.array([0.40, 0.30, 0.17])
     return image * mix(np.ones(3), tint * 0.85, np.clip(strength * (soak + 0.25 * rim), 0, 1))
 
 
