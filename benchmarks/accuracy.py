@@ -65,22 +65,19 @@ def report(rows: pd.DataFrame) -> None:
     """Print means with intervals, and differences to `plain`."""
     rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], "oracle"))
     by = ["dataset", "category", "detector", "contamination", "method"]
-    table = summarise(rows, "image_auroc", by)
-    for extra in ("mean_weight_nominal", "mean_weight_anomalous", "seconds", "peak_memory_mb"):
-        table[extra] = (
-            summarise(rows, extra, by)
-            .set_index(by)["mean"]
-            .reindex(pd.MultiIndex.from_frame(table[by]))
-            .to_numpy()
-        )
+    # Each category for itself: its name is in `by`, so nothing is averaged over categories.
+    table = summarise(rows, "image_auroc", by, category="").drop(columns="categories")
+    for extra in ("mean_weight_nominal", "mean_weight_anomalous", "train_seconds"):
+        found = summarise(rows, extra, by, category="")[[*by, "mean"]]
+        table = table.merge(found.rename(columns={"mean": extra}), on=by, how="left")
     with pd.option_context("display.width", 200, "display.float_format", "{:.3f}".format):
-        print(table.drop(columns="categories").to_string(index=False))
+        print(table.to_string(index=False))
         contaminated = rows[rows["contamination"] > 0]
         for method in contaminated["method"].unique():
             if method == "plain":
                 continue
             gain = paired_difference(
-                contaminated, "image_auroc", "method", method, "plain", by[:-1]
+                contaminated, "image_auroc", "method", method, "plain", by[:-1], pair=("seed",)
             )
             print(f"\n{method} - plain, the same seeds")
             print(gain.to_string(index=False))

@@ -1,0 +1,79 @@
+"""What an epoch of each strategy costs, as a ratio to plain training.
+
+    python benchmarks/strategies.py
+
+Random features of the shapes of the demo profile, for 209 images. Epochs of all strategies take
+turns, so that a busy machine slows all alike, and each ratio is the median over rounds of the time
+of one training over that of plain training in the same round. Refreshing the weights is included.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pandas as pd
+import torch
+
+from comet_core.config import RunConfig
+from comet_core.detectors import make_detector
+from comet_core.detectors.base import Maps
+from comet_core.training import fit
+
+VARIANTS = {
+    "plain": {"strategy": "plain"},
+    "soft": {"strategy": "soft"},
+    "meta, first order": {"strategy": "meta"},
+    "comet, first order": {"strategy": "comet"},
+    "comet, second order": {"strategy": "comet", "order": 2},
+}
+
+
+def features_like(detector: str, count: int) -> Maps:
+    """Random features in the shapes of the embedded backbone at 256 pixels."""
+    generator = torch.Generator().manual_seed(0)
+    if detector == "simplenet":
+        shapes = {"stride8": (count, 40, 32, 32), "stride16": (count, 112, 16, 16)}
+    else:
+        shapes = {"pooled": (count, 4, 3 * 320)}
+    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+def main() -> None:
+    """Print one table a detector."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", type=int, default=209)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    for name in ("simplenet", "differnet"):
+        maps = features_like(name, chosen.images)
+        ids = [str(i) for i in range(chosen.images)]
+        rows = []
+        for _ in range(chosen.rounds):
+            seconds = {}
+            for label, changes in VARIANTS.items():
+                values = {"detector": name, "category": "", "profile": "demo", **changes}
+                values |= {"epochs": chosen.epochs, "warmup_epochs": 0}
+                config = RunConfig.from_profile(values)
+                detector = make_detector(name, config.options)
+                history = fit(detector, maps, ids, config).history
+                seconds[label] = history["seconds"].sum() / chosen.epochs
+            rows.append(seconds)
+        table = pd.DataFrame(rows)
+        ratio = table.div(table["plain"], axis=0)
+        summary = pd.DataFrame(
+            {
+                "seconds an epoch": table.median(),
+                "ratio to plain": ratio.median(),
+                "lowest": ratio.min(),
+                "highest": ratio.max(),
+            }
+        )
+        parameters = sum(int(np.prod(p.shape)) for p in detector.parameters())
+        print(f"\n{name}, {chosen.images} images, {parameters:,} parameters")
+        print(summary.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()
