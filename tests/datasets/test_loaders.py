@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import warnings
 from collections import Counter
@@ -279,42 +280,22 @@ def test_csv_with_categories_and_bad_content(tmp_path):
 
 
 def test_a_new_data_set_is_one_module_and_one_line(tmp_path, monkeypatch):
-    """The how-to of the documentation, executed."""
-    source = """
-from comet_core.datasets.base import ANOMALOUS, NOMINAL, Dataset, Record
-from comet_core.datasets.listing import categories_in, locate, scan
-
-def holds_data(folder):
-    return (folder / "fine").is_dir()
-
-def categories(root):
-    return categories_in(root, holds_data)
-
-def load(root, category):
-    category, folder = locate(root, category, holds_data, "fine and faulty")
-    fine, faulty = scan(folder / "fine"), scan(folder / "faulty")
-    half = len(fine.images) // 2
-    train = [Record(f"{category}/fine/{n}", folder / "fine" / n, "train", NOMINAL, kind="good")
-             for n in fine.images[:half]]
-    test = [Record(f"{category}/fine/{n}", folder / "fine" / n, "test", NOMINAL, kind="good")
-            for n in fine.images[half:]]
-    test += [Record(f"{category}/faulty/{n}", folder / "faulty" / n, "test", ANOMALOUS, kind="bad")
-             for n in faulty.images]
-    return Dataset("mine", category, folder, tuple(train), tuple(test),
-                   tuple(fine.skipped + faulty.skipped))
-"""
-    module = types.ModuleType("mine")
+    """The how-to of the book, executed as it stands there."""
+    page = Path(__file__).parents[2] / "book" / "use" / "new_dataset.md"
+    source, line = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    module = types.ModuleType("camera")
     exec(source, module.__dict__)
-    monkeypatch.setitem(datasets.DATASETS, "mine", module)
+    monkeypatch.setattr(datasets, "DATASETS", dict(datasets.DATASETS))
+    exec(line, {"DATASETS": datasets.DATASETS, "camera": module})
     for i in range(4):
         builders.draw(tmp_path / f"gear/fine/{i}.png", i)
     builders.draw(tmp_path / "gear/faulty/0.png", 9)
     (tmp_path / "gear/faulty/notes.txt").write_text("x")
     with pytest.warns(UserWarning, match="1 file "):
-        loaded = datasets.load("mine", tmp_path)
+        loaded = datasets.load("camera", tmp_path)
     check_consistent(loaded)
-    assert len(loaded.train) == 2 and kinds(loaded.test) == {"good": 2, "bad": 1}
-    assert datasets.categories("mine", tmp_path) == ["gear"]
+    assert len(loaded.train) == 2 and kinds(loaded.test) == {"fine": 2, "faulty": 1}
+    assert datasets.categories("camera", tmp_path) == ["gear"]
 
 
 def test_masks_at_one_size_and_for_which_images_pixels_are_known(tmp_path):
