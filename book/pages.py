@@ -13,6 +13,9 @@ from pathlib import Path
 
 import idea
 
+from comet_core.config import RunConfig
+from comet_core.detectors import make_detector
+
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
 SHOWN = (
@@ -20,10 +23,28 @@ SHOWN = (
     *("matplotlib", "seaborn", "papermill", "jupyter-book"),
 )
 
+TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate")
+
 
 def generate(profile: str) -> dict[str, str]:
     """File name to content, of all that is generated."""
-    return {"idea.html": idea.panels(), "made.md": made(profile)}
+    return {"idea.html": idea.panels(), "settings.md": settings(), "made.md": made(profile)}
+
+
+def settings() -> str:
+    """A table for each detector: what it is trained with in the profiles `demo` and `paper`."""
+    tables = []
+    for name, title in (("simplenet", "SimpleNet"), ("differnet", "DifferNet")):
+        columns = []
+        for profile in ("demo", "paper"):
+            chosen = {"category": "any", "detector": name, "profile": profile}
+            config = RunConfig.from_profile(chosen)
+            options = make_detector(name, config.options).options.model_dump()
+            columns.append({field: getattr(config, field) for field in TOLD} | options)
+        rows = [[f"`{field}`", *(f"{column[field]}" for column in columns)] for field in columns[0]]
+        header = ["setting", "`demo`", "`paper`"]
+        tables.append(_table(f"tab-settings-{name}", f"Settings of {title}", header, rows))
+    return "\n".join(tables)
 
 
 def made(profile: str) -> str:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -35,10 +36,11 @@ QUIET, INK = "#6B7280", "#1F2937"
 LINES = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#444444")
 """Colours of whatever else has to be told apart: P. Tol's bright scheme."""
 THUMBNAIL = 192
+SCORES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 100)
+WEIGHTS = (0.7, 0.5, 0.3, 0.2, 0.1, 0.01, 0.001)
 
 STYLE: dict[str, Any] = {
     "axes.edgecolor": QUIET,
-    "axes.grid": False,
     "axes.labelcolor": INK,
     "axes.prop_cycle": cycler(color=LINES),
     "axes.spines.right": False,
@@ -59,15 +61,22 @@ STYLE: dict[str, Any] = {
 Drawing = Callable[..., Figure]
 
 
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save with `STYLE`, whatever the caller's settings are, and leave those alone."""
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE, "backend": mpl.get_backend()}
+    with mpl.rc_context(settings):
+        yield
+
+
 def in_house_style(draw: Drawing) -> Drawing:
-    """Draw with `STYLE`, whatever the caller's settings are, and leave those alone."""
+    """Put a drawing function within `house_style`."""
 
     @functools.wraps(draw)
     def drawn(*args: Any, **options: Any) -> Figure:
-        settings: dict[Any, Any] = {**mpl.rcParamsDefault, **STYLE, "backend": mpl.get_backend()}
-        with mpl.rc_context(settings):
+        with house_style():
             figure = draw(*args, **options)
-            figure.canvas.draw()  # lays out while the style holds
+            figure.draw_without_rendering()  # a layout needs two rounds; saving is the second
             return figure
 
     return drawn
@@ -85,8 +94,7 @@ def weight_gallery(samples: pd.DataFrame, note: str, columns: int = 6) -> Figure
         note: what they were made from.
         columns: images in a row, divided among the kinds.
     """
-    categories = list(dict.fromkeys(samples["category"]))
-    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    categories, kinds = _groups(samples)
     each = max(1, columns // len(kinds))
     cell = WIDTH / (each * len(kinds))
     height = len(categories) * (cell + 0.34) + 0.75
@@ -100,7 +108,7 @@ def weight_gallery(samples: pd.DataFrame, note: str, columns: int = 6) -> Figure
                 _bare(axes)
             for axes, sample in zip(line[position * each :], chosen.itertuples(), strict=False):
                 _thumbnail(axes, sample, bar=True)
-        _first_with_image(line).set_title(category, fontsize=10, color=INK)
+        next((axes for axes in line if axes.images), line[0]).set_title(category)
     _key(figure, kinds)
     return _noted(figure, note)
 
@@ -111,8 +119,7 @@ def weight_strips(samples: pd.DataFrame, note: str, images: int = 8) -> Figure:
 
     A tick is an image, the least trusted on the left; above, images evenly spaced along the order.
     """
-    categories = list(dict.fromkeys(samples["category"]))
-    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    categories, kinds = _groups(samples)
     cell = WIDTH / images
     figure = Figure(figsize=(WIDTH, len(categories) * (cell + 0.85) + 0.75))
     parts = figure.subfigures(len(categories), 1, squeeze=False)[:, 0]
@@ -144,20 +151,21 @@ def weight_strips(samples: pd.DataFrame, note: str, images: int = 8) -> Figure:
 def score_distribution(samples: pd.DataFrame, note: str, kappa: float = 1.5) -> Figure:
     """Training scores of each category with Q1, Q3 and t of equation 1, and the weight's curve.
 
-    Scores are divided by t, so that t is 1 for all; beyond it lies what is trusted less.
+    Scores are divided by t, so that t is 1 for all; beyond it lies what is trusted less. The axis
+    is logarithmic, as equation 2 is about ratios.
     """
-    categories = list(dict.fromkeys(samples["category"]))
-    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    categories, kinds = _groups(samples)
     figure = Figure(figsize=(WIDTH, 1.25 * len(categories) + 1.15))
     grid = figure.subplots(len(categories), 1, sharex=True, squeeze=False)[:, 0]
     rng = np.random.default_rng(0)
-    limit = 1.3
+    lowest, highest = 0.7, 1.4
     for axes, category in zip(grid, categories, strict=True):
         of_category = samples[samples["category"] == category]
-        scores = _tensor(of_category["score"])
+        scores = torch.tensor(of_category["score"].to_numpy(dtype=float).copy())
         t = iqr_threshold(scores, kappa).item()
         low, high = (value.item() / t for value in quartiles(scores))
-        limit = max(limit, scores.max().item() / t * 1.05)
+        lowest = min(lowest, max(scores.min().item() / t, 1e-3) / 1.15)
+        highest = max(highest, scores.max().item() / t * 1.15)
         axes.axvspan(low, high, color="#000000", alpha=0.08, lw=0)
         axes.axvline(1, color=INK, lw=1.2)
         for place, kind in enumerate(kinds):
@@ -168,17 +176,15 @@ def score_distribution(samples: pd.DataFrame, note: str, kappa: float = 1.5) -> 
         axes.set_ylim(len(kinds) - 0.4, -1.3)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        for x, name, side in (
-            (low, "$Q_1$ ", "right"),
-            (high, " $Q_3$", "left"),
-            (1, " $t$", "left"),
-        ):
-            axes.text(x, -0.75, name, ha=side, va="center", fontsize=9)
-    grid[-1].set_xlim(0, limit)
-    grid[-1].set_xlabel("anomaly score, in units of the threshold $t$")
+        for x, name in zip((low, high, 1), ("$Q_1$ ", " $Q_3$", " $t$"), strict=True):
+            axes.text(x, -0.75, name, ha="right" if x == low else "left", va="center", fontsize=9)
+    grid[-1].set(xscale="log", xlim=(lowest, highest))
+    grid[-1].set_xlabel("anomaly score, in units of the threshold $t$ (logarithmic)")
     above = grid[0].secondary_xaxis("top")
-    ticks = [tick for tick in (0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1) if 1 / tick <= limit]
-    above.set_xticks([1 / tick for tick in ticks], [f"{tick:g}" for tick in ticks])
+    for axis, ticks, power in ((grid[-1], SCORES, 1), (above, WEIGHTS, -1)):
+        inside = [tick for tick in ticks if lowest < tick**power < highest]
+        axis.set_xticks([tick**power for tick in inside], [f"{tick:g}" for tick in inside])
+        axis.minorticks_off()
     above.set_xlabel("weight $w$", loc="right")
     return _noted(figure, note)
 
@@ -224,10 +230,9 @@ def weight_history(weights: pd.DataFrame, note: str) -> Figure:
         weights: category, epoch, truth, weight; one row a refresh and image.
         note: what they were made from.
     """
-    categories = list(dict.fromkeys(weights["category"]))
+    categories, kinds = _groups(weights)
     figure = Figure(figsize=(WIDTH, 1.35 * len(categories) + 0.95))
     grid = figure.subplots(len(categories), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    kinds = [kind for kind in KINDS if (weights["truth"] == kind).any()]
     for axes, category in zip(grid, categories, strict=True):
         for kind in kinds:
             one = weights[(weights["category"] == category) & (weights["truth"] == kind)]
@@ -247,9 +252,14 @@ def weight_history(weights: pd.DataFrame, note: str) -> Figure:
 def evenly(samples: pd.DataFrame, count: int) -> pd.DataFrame:
     """At most `count` samples evenly spaced in rank, from the most to the least trusted."""
     ordered = samples.sort_values(["score", "path"])
-    if len(ordered) <= count:
-        return ordered
-    return ordered.iloc[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
+    ranks = np.linspace(0, len(ordered) - 1, min(count, len(ordered)))
+    return ordered.iloc[ranks.round().astype(int)]
+
+
+def _groups(samples: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The categories in their order, and the kinds that occur, in the order of `KINDS`."""
+    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    return list(dict.fromkeys(samples["category"])), kinds
 
 
 def _thumbnail(axes: Axes, sample: Any, bar: bool) -> None:
@@ -277,10 +287,6 @@ def _bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _first_with_image(line: Sequence[Axes]) -> Axes:
-    return next((axes for axes in line if axes.images), line[0])
-
-
 def _key(figure: Figure, kinds: Sequence[str]) -> None:
     """A legend of the kinds of samples, above everything."""
     handles = [
@@ -294,7 +300,3 @@ def _noted(figure: Figure, note: str) -> Figure:
     """Write what a figure was made from under it."""
     figure.supxlabel(textwrap.fill(note, 88), x=0.01, ha="left", fontsize=7.5, color=QUIET)
     return figure
-
-
-def _tensor(values: pd.Series) -> torch.Tensor:
-    return torch.tensor(values.to_numpy(dtype=float).copy())

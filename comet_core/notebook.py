@@ -25,6 +25,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from comet_core import datasets, metrics
 from comet_core.errors import InputError
+from comet_core.figures import house_style
 from comet_core.results import Store, default_store
 
 PIXELS_PER_INCH = 220
@@ -222,12 +223,13 @@ def show(figure: Figure) -> None:
     """Display a figure: as vectors, or, where it holds photographs, as a JPEG for sharp screens."""
     photographs = any(axes.images for axes in figure.axes)
     file = io.BytesIO()
-    if photographs:
-        figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
-        display({"image/jpeg": file.getvalue()}, raw=True)
-    else:
-        figure.savefig(file, format="svg", metadata={"Date": None})
-        display({"image/svg+xml": file.getvalue().decode()}, raw=True)
+    with house_style():
+        if photographs:
+            figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
+            display({"image/jpeg": file.getvalue()}, raw=True)
+        else:
+            figure.savefig(file, format="svg", metadata={"Date": None})
+            display({"image/svg+xml": file.getvalue().decode()}, raw=True)
 
 
 def show_table(table: pd.DataFrame, caption: str, name: str, decimals: int = 3) -> None:
@@ -243,7 +245,7 @@ def show_table(table: pd.DataFrame, caption: str, name: str, decimals: int = 3) 
 
 def show_runs(rows: pd.DataFrame) -> None:
     """Display what the figures above were made from: the runs, their cost and their versions."""
-    first = rows.iloc[0]
+    first, title = rows.iloc[0], f"How this was made: {len(rows)} run{'s' * (len(rows) != 1)}"
     wanted = ("hash", "category", "detector", "strategy", "contamination", "seed", "seconds")
     columns = [name for name in wanted if name in rows]
     table = rows[columns].assign(hash=rows["hash"].map("`{}`".format))
@@ -252,8 +254,8 @@ def show_runs(rows: pd.DataFrame) -> None:
         cells = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row]
         lines.append("| " + " | ".join(cells) + " |")
     made = f"Code `{first['code']}`, PyTorch {first['torch']}, Python {first['python']}."
-    markdown = "\n".join([f":::{{dropdown}} How this was made: {len(rows)} runs", made, "", *lines])
-    html = f"<details><summary>How this was made: {len(rows)} runs</summary>{made}"
+    markdown = "\n".join([f":::{{dropdown}} {title}", made, "", *lines])
+    html = f"<details><summary>{title}</summary>{made}"
     html += table.to_html(index=False, border=0) + "</details>"
     display({"text/html": html, "text/markdown": markdown + "\n:::"}, raw=True)
 
