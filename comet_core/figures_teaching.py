@@ -1,0 +1,111 @@
+"""Pictures of the toys in `comet_core.teaching`, in the house style of `comet_core.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from comet_core.figures import INK, KINDS, LINES, MARKS, QUIET, WIDTH, _noted, in_house_style
+from comet_core.teaching import VIEW, Learned, grid
+
+STRATEGIES = {"plain": LINES[6], "soft": LINES[2], "comet": LINES[0]}
+
+
+# -- boundaries in the plane -----------------------------------------------------------------------
+
+
+@in_house_style
+def boundaries(learned: Sequence[Learned], note: str) -> Figure:
+    """What detectors learned from point sets: a row for each set, a column for each strategy.
+
+    Points are those of the first seed, in proportion to their weights; the heavy line is the
+    boundary learned from them, the light ones those of the other seeds. Dashed is the boundary of
+    the same strategy in the first row, the same seed.
+    """
+    contents = list(
+        dict.fromkeys((one.settings["boundary"], one.settings["anomalous"]) for one in learned)
+    )
+    strategies = list(dict.fromkeys(one.settings["strategy"] for one in learned))
+    figure = Figure(figsize=(WIDTH, 2.2 * len(contents) + 0.5))
+    panels = figure.subplots(len(contents), len(strategies), squeeze=False)
+    x, y = grid()
+    for row, content in zip(panels, contents, strict=True):
+        for axes, strategy in zip(row, strategies, strict=True):
+            here = _select(learned, content, strategy)
+            reference = _select(learned, contents[0], strategy)[0]
+            for one in here[1:]:
+                axes.contour(x, y, one.surface, [one.threshold], colors=[QUIET], linewidths=0.7)
+            first = here[0]
+            _points(axes, first)
+            if content != contents[0]:
+                level = [reference.threshold]
+                axes.contour(
+                    x, y, reference.surface, level, colors=INK, linewidths=1.1, linestyles="dashed"
+                )
+            axes.contour(x, y, first.surface, [first.threshold], colors=INK, linewidths=2)
+            axes.set(xlim=VIEW[0], ylim=VIEW[1], xticks=[], yticks=[], aspect="equal")
+            for spine in axes.spines.values():
+                spine.set_visible(True)
+                spine.set_color("#D1D5DB")
+        row[0].set_title(f"{content[0]} boundary, {content[1]} anomalous points", fontsize=9.5)
+    for axes, strategy in zip(panels[-1], strategies, strict=True):
+        axes.set_xlabel(strategy, fontsize=10, fontweight="bold")
+    kinds = [kind for kind in KINDS if any((one.train.kinds == kind).any() for one in learned)]
+    handles = [
+        Line2D([], [], ls="", marker=MARKS[kind], color=KINDS[kind], label=kind) for kind in kinds
+    ]
+    handles.append(Line2D([], [], color=INK, lw=2, label="learned line"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1)
+    return _noted(figure, note)
+
+
+def _select(learned: Sequence[Learned], content: tuple[int, int], strategy: str) -> list[Learned]:
+    wanted = (*content, strategy)
+    return [
+        one
+        for one in learned
+        if (one.settings["boundary"], one.settings["anomalous"], one.settings["strategy"]) == wanted
+    ]
+
+
+def _points(axes: Axes, learned: Learned) -> None:
+    for kind in KINDS:
+        here = learned.train.kinds == kind
+        size = 24 * learned.weights[here] + 1
+        points = learned.train.points[here]
+        axes.scatter(
+            points[:, 0], points[:, 1], s=size, c=KINDS[kind], marker=MARKS[kind], lw=0, alpha=0.8
+        )
+
+
+@in_house_style
+def boundary_curves(table: pd.DataFrame, note: str) -> Figure:
+    """AUROC on held-out points, and the weight of anomalous ones, against their number.
+
+    Args:
+        table: of `teaching.learned_table`; lines are means over seeds, bands the range.
+        note: what it was made from.
+    """
+    figure = Figure(figsize=(WIDTH, 4.6))
+    grid_ = figure.subplots(2, 1, sharex=True)
+    named = (("auroc", "AUROC, held-out points"), ("weight_anomalous", "mean weight, anomalous"))
+    for axes, (column, label) in zip(grid_, named, strict=True):
+        for strategy, group in table.dropna(subset=[column]).groupby("strategy", sort=False):
+            course = group.groupby("anomalous")[column].agg(["mean", "min", "max"])
+            colour = STRATEGIES.get(str(strategy), QUIET)
+            axes.fill_between(
+                course.index, course["min"], course["max"], color=colour, alpha=0.14, lw=0
+            )
+            style = "--" if strategy == "plain" else "-"
+            axes.plot(
+                course.index, course["mean"], style, color=colour, marker="o", ms=4, label=strategy
+            )
+        axes.set_ylabel(label)
+    grid_[0].legend(loc="lower left")
+    grid_[1].set(ylim=(0, 1.05), xlabel="anomalous points in the training set")
+    grid_[1].xaxis.get_major_locator().set_params(integer=True)
+    return _noted(figure, note)

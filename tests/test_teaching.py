@@ -1,0 +1,99 @@
+"""The toys of the book: what they hold, what they learn, and that their pictures are drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from comet_core import figures_teaching, teaching
+from comet_core.errors import InputError
+
+torch.set_num_threads(1)
+
+
+# -- points in a plane
+
+
+def test_larger_point_sets_contain_the_smaller_ones() -> None:
+    small, held_out = teaching.point_sets(2, 3, seed=1)
+    large, same = teaching.point_sets(4, 6, seed=1)
+    for kind, count in (("nominal", 90), ("boundary", 2), ("anomalous", 3)):
+        assert len(small.of(kind)) == count
+        np.testing.assert_array_equal(small.of(kind), large.of(kind)[:count])
+        assert len(held_out.of(kind)) == teaching.HELD_OUT
+    np.testing.assert_array_equal(held_out.points, same.points)
+    assert not set(map(tuple, large.points)) & set(map(tuple, held_out.points))
+    with pytest.raises(InputError, match="-1 points"):
+        teaching.point_sets(0, -1)
+
+
+def test_the_ellipse_learns_mean_and_covariance() -> None:
+    """Its loss is a normal distribution's likelihood, whose optimum is known in closed form."""
+    train, _ = teaching.point_sets(0, 0)
+    points = torch.tensor(train.points, dtype=torch.float32)[:, None]
+    model = teaching.Ellipse()
+    samples = model.fit_input({"points": points})
+    optimiser = torch.optim.LBFGS(model.parameters(), max_iter=60)
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        loss = model(samples).mean()
+        loss.backward()
+        return loss.item()
+
+    optimiser.step(closure)  # type: ignore[arg-type]
+    covariance = torch.cov(samples[:, 0].T, correction=0)
+    torch.testing.assert_close(
+        model.matrix.T @ model.matrix, covariance.inverse(), rtol=0, atol=5e-3
+    )
+    torch.testing.assert_close(model.centre, samples[:, 0].mean(0), rtol=0, atol=5e-3)
+    assert (model.part_scores(samples) >= 0).all()
+
+
+def test_a_few_anomalous_points_move_the_plain_boundary_and_not_that_of_comet() -> None:
+    runs = teaching.learn_all("ellipse", ("plain", "comet"), [(0, 0), (6, 6)], seeds=2)
+    table = teaching.learned_table(runs).set_index(["anomalous", "strategy", "seed"])
+    for seed in range(2):
+        plain, comet = table.loc[(6, "plain", seed)], table.loc[(6, "comet", seed)]
+        assert plain["auroc"] < comet["auroc"]
+        assert comet["weight_anomalous"] < 0.6 and plain["weight_anomalous"] == 1
+    again = teaching.learn("ellipse", "comet", 6, 6, seed=1)
+    np.testing.assert_array_equal(again.surface, runs[-1].surface)
+    drawn = teaching.chosen(runs, [(6, 6)], ["plain"])
+    assert [one.settings["seed"] for one in drawn] == [0, 1]
+    figure = figures_teaching.boundaries(runs, "synthetic points")
+    assert len(figure.axes) == 4
+    curves = figures_teaching.boundary_curves(teaching.learned_table(runs), "synthetic points")
+    assert {line.get_label() for line in curves.axes[0].lines} == {"plain", "comet"}
+
+
+def test_the_flow_takes_points() -> None:
+    one = teaching.learn("flow", "soft", 2, 2, seed=0, epochs=2)
+    assert np.isfinite(one.surface).all() and one.surface.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("comet", "expected"),
+    [
+        (0.95, "avoids 75 %"),
+        (0.81, "does not come out"),
+        (0.75, "does not come out"),
+    ],
+)
+def test_the_finding_follows_the_numbers(comet: float, expected: str) -> None:
+    rows = [
+        {"anomalous": number, "strategy": strategy, "auroc": value, "weight_anomalous": 0.5}
+        for number, pair in ((0, (1.0, 1.0)), (8, (0.8, comet)))
+        for strategy, value in zip(("plain", "comet"), pair, strict=True)
+    ]
+    table = pd.DataFrame(rows).assign(boundary=6, seed=0, detector="ellipse")
+    assert expected in teaching.boundary_finding(table)
+    assert "nothing to win" in teaching.boundary_finding(table.assign(auroc=1.0))
+
+
+@pytest.mark.parametrize(("detector", "seeds"), [("circle", 1), ("ellipse", 0)])
+def test_wrong_settings_of_a_toy_are_refused(detector: str, seeds: int) -> None:
+    with pytest.raises(InputError):
+        teaching.learn_all(detector, ["plain"], [(0, 0)], seeds)
