@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from comet_core.figures import INK, KINDS, LINES, MARKS, QUIET, WIDTH, _noted, in_house_style
+from comet_core.confidence import confidence_weights, iqr_threshold, quartiles
+from comet_core.figures import (
+    INK,
+    KINDS,
+    LINES,
+    MARKS,
+    QUIET,
+    WIDTH,
+    _key,
+    _noted,
+    in_house_style,
+)
 from comet_core.teaching import VIEW, Learned, grid
 
 STRATEGIES = {"plain": LINES[6], "soft": LINES[2], "comet": LINES[0]}
@@ -108,4 +120,57 @@ def boundary_curves(table: pd.DataFrame, note: str) -> Figure:
     grid_[0].legend(loc="lower left")
     grid_[1].set(ylim=(0, 1.05), xlabel="anomalous points in the training set")
     grid_[1].xaxis.get_major_locator().set_params(integer=True)
+    return _noted(figure, note)
+
+
+# -- equations 1 and 2 -----------------------------------------------------------------------------
+
+
+@in_house_style
+def weights_at(
+    samples: pd.DataFrame, kappas: Sequence[float], note: str, logarithmic: bool = False
+) -> Figure:
+    """Weight against score, one panel for each kappa: quartiles, threshold and samples.
+
+    Args:
+        samples: score and truth, one row a training sample.
+        kappas: of equation 1.
+        note: what they were made from.
+        logarithmic: whether the axis of scores is.
+    """
+    scores = torch.tensor(samples["score"].to_numpy(dtype=float).copy())
+    q1, q3 = (value.item() for value in quartiles(scores))
+    figure = Figure(figsize=(WIDTH, 1.75 * len(kappas) + 0.9))
+    panels = figure.subplots(len(kappas), 1, sharex=True, squeeze=False)[:, 0]
+    low, high = scores.min().item(), scores.max().item()
+    low, high = (low / 1.1, high * 1.1) if logarithmic else (0.0, high * 1.06)
+    curve = torch.linspace(max(low, 1e-9), high, 400)
+    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    for axes, kappa in zip(panels, kappas, strict=True):
+        t = iqr_threshold(scores, kappa)
+        axes.axvspan(q1, q3, color="#000000", alpha=0.08, lw=0)
+        axes.axvline(t.item(), color=INK, lw=1, ls=(0, (5, 3)))
+        axes.plot(curve, confidence_weights(curve, t), color=QUIET, lw=1.2)
+        weights = confidence_weights(scores, t)
+        for kind in kinds:
+            of_kind = torch.tensor((samples["truth"] == kind).tolist())
+            colour, mark = KINDS[kind], MARKS[kind]
+            axes.scatter(
+                scores[of_kind], weights[of_kind], s=26, c=colour, marker=mark, lw=0, alpha=0.8
+            )
+        axes.set(ylim=(0, 1.12), ylabel="weight $w$", title=rf"$\kappa$ = {kappa:g}")
+        if logarithmic:
+            axes.set_xscale("log")
+            ticks = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
+            ticks = [tick for tick in ticks if low < tick < high]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        axes.set_xlim(low, high)
+        if t.item() < high:
+            axes.text(t.item(), 0.2, " $t$", color=INK)
+        axes.text(q1, 0.05, "$Q_1$ ", ha="right")
+        axes.text(q3, 0.05, " $Q_3$")
+    panels[-1].set_xlabel("anomaly score $a$" + (" (logarithmic)" if logarithmic else ""))
+    if kinds != ["unknown"]:
+        _key(figure, kinds)
     return _noted(figure, note)

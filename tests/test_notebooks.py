@@ -97,6 +97,18 @@ def test_every_figure_has_a_caption_and_a_description(path: Path) -> None:
             assert len(about["image"]["alt"]) > 20
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_solutions_are_hidden_and_check_themselves(path: Path) -> None:
+    cells = build.read_notebook(path).cells
+    for position, cell in enumerate(cells):
+        if "solution" in cell.metadata.get("tags", []):
+            assert "hide-cell" in cell.metadata["tags"]
+            assert "assert " in cell.source
+            assert re.search(r"^\*\*\d+\.\*\* ", cells[position - 1].source, re.MULTILINE)
+    exercises = sum(len(re.findall(r"^\*\*\d+\.\*\* ", cell.source, re.M)) for cell in cells)
+    assert exercises == sum("solution" in cell.metadata.get("tags", []) for cell in cells)
+
+
 @pytest.mark.notebook
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_from_another_folder(run: Run, path: Path) -> None:

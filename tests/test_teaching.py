@@ -97,3 +97,16 @@ def test_the_finding_follows_the_numbers(comet: float, expected: str) -> None:
 def test_wrong_settings_of_a_toy_are_refused(detector: str, seeds: int) -> None:
     with pytest.raises(InputError):
         teaching.learn_all(detector, ["plain"], [(0, 0)], seeds)
+
+
+# -- equations 1 and 2
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_weights_are_drawn_where_the_equations_put_them(logarithmic: bool) -> None:
+    samples = pd.DataFrame({"score": [1.0, 1.0, 1.0, 1.0, 4.0], "truth": "unknown"})
+    figure = figures_teaching.weights_at(samples, (0, 2), "ten numbers", logarithmic)
+    for axes in figure.axes:
+        points = axes.collections[0].get_offsets()
+        np.testing.assert_allclose(points[-1], [4, 0.25])
+        np.testing.assert_allclose(points[:-1], 1)

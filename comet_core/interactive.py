@@ -1,0 +1,141 @@
+"""Pictures that a reader can turn without a kernel: HTML with a few lines of JavaScript inside.
+
+They load nothing. Where scripts do not run they stay hidden, so a still figure belongs beside each.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from typing import Any
+
+import pandas as pd
+import torch
+from IPython.display import display
+
+from comet_core.confidence import quartiles
+from comet_core.errors import InputError
+from comet_core.figures import KINDS
+
+STYLE = """
+<style>
+.turn { max-width: 640px; margin: 0 auto; font-size: .95rem; }
+.turn svg { width: 100%; height: auto; }
+.turn text { font-size: 14px; fill: var(--pst-color-text-base, currentColor); }
+.turn .axis { stroke: var(--quiet, #6b7280); fill: none; }
+.turn label { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; }
+.turn input { flex: 1 1 12rem; min-height: 2rem; accent-color: var(--nominal, #004488); }
+.turn button { min-width: 3rem; min-height: 2.5rem; }
+.turn output { display: block; margin-top: .25rem; font-variant-numeric: tabular-nums; }
+</style>
+"""
+
+KAPPA = """
+(() => {
+const box = document.getElementById(NAME), data = DATA;
+const [left, right, top, bottom] = [34, 396, 14, 196];
+const span = Math.log(data.high / data.low);
+const x = a => left + (right - left) * Math.log(Math.max(a, data.low) / data.low) / span;
+const y = w => bottom - (bottom - top) * w;
+const mark = {
+  nominal: (x, y) => `<circle cx="${x}" cy="${y}" r="4"/>`,
+  unknown: (x, y) => `<circle cx="${x}" cy="${y}" r="4"/>`,
+  boundary: (x, y) => `<path d="M${x - 5},${y}l5,-5l5,5l-5,5z"/>`,
+  anomalous: (x, y) =>
+    `<path d="M${x - 4},${y - 4}l8,8m-8,0l8,-8" fill="none" stroke-width="2.2"/>`,
+};
+const draw = () => {
+  const kappa = +box.querySelector("input").value, t = data.q3 + kappa * (data.q3 - data.q1);
+  const weight = a => (a > t ? t / a : 1);
+  let svg = `<path class="axis" d="M${left},${top}V${bottom}H${right}"/>`;
+  svg += `<rect x="${x(data.q1)}" y="${top}" width="${x(data.q3) - x(data.q1)}"
+    height="${bottom - top}" fill="currentColor" opacity=".1"/>`;
+  if (t < data.high) {
+    svg += `<path class="axis" stroke-dasharray="5 4" d="M${x(t)},${top}V${bottom}"/>
+      <text x="${x(t)}" y="${bottom + 17}" text-anchor="middle" font-style="italic">t</text>`;
+  }
+  const said = [];
+  for (const [kind, scores] of Object.entries(data.scores)) {
+    const colour = `var(--${kind}, ${data.colours[kind]})`;
+    svg += `<g fill="${colour}" stroke="${colour}" opacity=".8">`;
+    svg += scores.map(a => mark[kind](x(a).toFixed(1) * 1, y(weight(a)).toFixed(1) * 1)).join("");
+    svg += "</g>";
+    const mean = scores.reduce((sum, a) => sum + weight(a), 0) / scores.length;
+    const below = scores.filter(a => weight(a) < 1).length;
+    said.push(`<b style="color: ${colour}">${kind}</b>: mean weight ${mean.toFixed(2)}, ` +
+      `${below} of ${scores.length} below 1`);
+  }
+  svg += `<text x="${left - 8}" y="${top + 5}" text-anchor="end">1</text>
+    <text x="${left - 8}" y="${bottom + 5}" text-anchor="end">0</text>
+    <text x="${right}" y="${bottom + 17}" text-anchor="end">score (log)</text>
+    <text x="${left + 6}" y="${bottom - 8}">weight <tspan font-style="italic">w</tspan></text>`;
+  box.querySelector("svg").innerHTML = svg;
+  box.querySelector("b").textContent = kappa.toFixed(1);
+  box.querySelector("output").innerHTML = said.join("<br>");
+};
+box.querySelector("input").addEventListener("input", draw);
+box.hidden = false;
+draw();
+})();
+"""
+
+
+def kappa_slider(samples: pd.DataFrame, kappa: float = 1.5, name: str = "turn-kappa") -> str:
+    """Weights of training samples under a kappa that the reader chooses; equations 1 and 2 in HTML.
+
+    Args:
+        samples: score and truth, one row a training sample.
+        kappa: where the slider stands at first, 0 to 6.
+        name: the element's id on the page.
+
+    Raises:
+        InputError: a kappa beyond the slider, or scores that are not all positive.
+    """
+    if not 0 <= kappa <= 6:
+        raise InputError(f"the slider reaches from 0 to 6, kappa is {kappa}.")
+    scores = samples["score"].astype(float)
+    if not (scores > 0).all():
+        raise InputError("the slider's axis is logarithmic: scores must be positive.")
+    q1, q3 = (value.item() for value in quartiles(torch.tensor(scores.to_numpy().copy())))
+    kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
+    data = {
+        "q1": q1,
+        "q3": q3,
+        "low": scores.min() / 1.1,
+        "high": scores.max() * 1.1,
+        "scores": {kind: _rounded(scores[samples["truth"] == kind]) for kind in kinds},
+        "colours": {kind: KINDS[kind] for kind in kinds},
+    }
+    body = (
+        '<svg viewBox="0 0 400 220" role="img" aria-label="Weights of training images over their '
+        'scores; they move with the slider."></svg>'
+        f'<label>κ = <b>{kappa:g}</b><input type="range" min="0" max="6" step="0.1" '
+        f'value="{kappa:g}" aria-label="kappa"></label><output aria-live="polite"></output>'
+    )
+    return _widget(name, body, KAPPA, data)
+
+
+def _rounded(scores: pd.Series) -> list[float]:
+    """To five significant digits, which no screen can tell from more."""
+    return [float(f"{score:.5g}") for score in sorted(scores)]
+
+
+def _widget(name: str, body: str, script: str, data: dict[str, Any]) -> str:
+    if not all(math.isfinite(v) for v in data.values() if isinstance(v, float)):
+        raise InputError("a picture cannot hold NaN or infinite values.")
+    code = script.replace("NAME", json.dumps(name)).replace("DATA", json.dumps(data))
+    box = f'<div class="turn" id="{html.escape(name)}" hidden>{body}</div>'
+    return f"{STYLE.strip()}\n{box}\n<script>{code}</script>".replace("\n\n", "\n")
+
+
+def show_inline(content: str, caption: str, name: str) -> None:
+    """Display HTML as part of the page: numbered in the book, where `name` is what refers to it."""
+    markdown = f"::::{{inline-figure}}\n:name: {name}\n\n```{{raw}} html\n{content}\n```\n\n"
+    display(
+        {
+            "text/html": f"{content}<p>{html.escape(caption)}</p>",
+            "text/markdown": f"{markdown}{caption}\n::::",
+        },
+        raw=True,
+    )

@@ -1,0 +1,102 @@
+"""Pictures that a reader turns, in a browser: they must compute what the package computes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from comet_core import interactive
+from comet_core.confidence import confidence_weights, iqr_threshold
+from comet_core.errors import InputError
+from tests.browser.conftest import browser  # noqa: F401
+
+SAMPLES = pd.DataFrame(
+    {
+        "score": [1.5, 9.0, 1.2, 1.8, 1.0, 3.4, 1.4, 2.0, 1.3, 1.7],
+        "truth": ["nominal"] * 5 + ["boundary", "nominal", "nominal", "anomalous", "nominal"],
+    }
+)
+
+
+def expected(kappa: float) -> list[str]:
+    scores = torch.tensor(SAMPLES["score"].tolist(), dtype=torch.float64)
+    weights = confidence_weights(scores, iqr_threshold(scores, kappa))
+    lines = []
+    for kind in ("nominal", "boundary", "anomalous"):
+        chosen = weights[torch.tensor((SAMPLES["truth"] == kind).tolist())]
+        below = int((chosen < 1).sum())
+        lines.append(f"{kind}: mean weight {chosen.mean():.2f}, {below} of {len(chosen)} below 1")
+    return lines
+
+
+def open_in(browser: Any, tmp_path: Path, content: str) -> tuple[Any, list[str]]:  # noqa: F811
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8>{content}", encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(file.as_uri())
+    return page, complaints
+
+
+@pytest.mark.browser
+def test_the_slider_weighs_as_the_package_does(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    page, complaints = open_in(browser, tmp_path, interactive.kappa_slider(SAMPLES, 1.5))
+    for kappa in (1.5, 0.0, 4.1, 6.0):
+        page.locator("input").fill(str(kappa))
+        assert page.locator("output").inner_text().splitlines() == expected(kappa)
+        assert page.locator("svg circle").count() == 8
+    assert complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_it_loads_nothing_and_is_hidden_without_scripts() -> None:
+    text = interactive.kappa_slider(SAMPLES, name="one")
+    assert '<div class="turn" id="one" hidden>' in text
+    assert not re.search(r"https?://|\bsrc=|fetch\(|import ", text)
+    assert "\n\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("samples", "kappa"), [(SAMPLES, 7.0), (SAMPLES.assign(score=0.0), 1.5)], ids=["kappa", "zero"]
+)
+def test_what_the_slider_cannot_show_is_refused(samples: pd.DataFrame, kappa: float) -> None:
+    with pytest.raises(InputError):
+        interactive.kappa_slider(samples, kappa)
+
+
+def test_an_inline_figure_has_a_number_and_a_caption(tmp_path: Path) -> None:
+    """Through Sphinx, as the book does it."""
+    root = Path(__file__).resolve().parents[1]
+    sys.path.insert(0, str(root / "book" / "_ext"))
+    from sphinx.application import Sphinx
+
+    shown: list[dict[str, str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interactive, "display", lambda bundle, raw: shown.append(bundle))
+        interactive.show_inline("<p id='here'>x</p>", "What to *see*.", "fig-here")
+    source = tmp_path / "source"
+    source.mkdir()
+    text = f"# Title\n\n{shown[0]['text/markdown']}\n\nLook at {{numref}}`fig-here`.\n"
+    (source / "index.md").write_text(text, encoding="utf-8")
+    out = tmp_path / "out"
+    options = {
+        "extensions": ["myst_parser", "inline"],
+        "myst_enable_extensions": ["colon_fence"],
+        "numfig": True,
+    }
+    app = Sphinx(
+        source, None, out, tmp_path / "trees", "html", options, status=None, warningiserror=True
+    )
+    app.build()
+    assert app.statuscode == 0
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"<figure[^>]*id=\"fig-here\"", page)
+    assert "<p id='here'>x</p>" in page and "<em>see</em>" in page
+    assert page.count("Fig. 1") == 2
