@@ -84,7 +84,7 @@ def test_damage_is_detected_and_repaired(store, file, damage):
         middle = len(data) // 2
         path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
     assert not store.finished(NAME)
-    with pytest.raises(InputError, match="damaged|holds no"):
+    with pytest.raises(InputError, match=r"damaged|holds no"):
         store.config(NAME), store.row(NAME), store.table(NAME, "train")
     store.write(NAME, CONFIG, row(image_auroc=0.8), tables())
     assert store.finished(NAME)
