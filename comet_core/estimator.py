@@ -1,5 +1,7 @@
 """A scikit-learn-like face: images in, suspicious ones out.
 
+For example,
+
     model = CoMet(detector="simplenet").fit("photos/")
     model.weights_            # confidence in each training image, low for suspicious ones
     model.score(images)       # anomaly scores, high for anomalous images
