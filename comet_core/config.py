@@ -33,6 +33,9 @@ class TrainingSettings(BaseModel):
 
     strategy: Strategy = "comet"
     epochs: int = Field(30, ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    """Start no epoch after so many optimiser steps, so that a large data set, which has many steps
+    an epoch, is not trained for longer than a small one."""
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
@@ -163,9 +166,10 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "demo": {
         "all": {},
-        "simplenet": {"epochs": 30},
+        "simplenet": {"epochs": 30, "max_steps": 450},
         "differnet": {
             "epochs": 15,
+            "max_steps": 200,
             "batch_size": 24,
             "learning_rate": 3e-4,
             "tasks": 2,

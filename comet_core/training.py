@@ -138,12 +138,16 @@ def train(
     step = (
         _MetaStepper(detector, settings) if settings.strategy in META else _PlainStepper(detector)
     )
+    batches = max(1, round(count / settings.batch_size))
+    epochs = settings.epochs
+    if settings.max_steps is not None:
+        epochs = min(epochs, -(-settings.max_steps // batches))
     weights = torch.ones(count)
     threshold = float("nan")
     history: list[dict[str, float]] = []
     refreshes: list[pd.DataFrame] = []
 
-    for epoch in tqdm(range(settings.epochs), settings.strategy, disable=not progress):
+    for epoch in tqdm(range(epochs), settings.strategy, disable=not progress):
         started = time.perf_counter()
         since = epoch - settings.warmup_epochs
         if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
@@ -153,8 +157,7 @@ def train(
         detector.train()
         sums: dict[str, float] = {}
         order = torch.randperm(count, generator=generator)
-        batches = order.tensor_split(max(1, round(count / settings.batch_size)))
-        for index in batches:
+        for index in order.tensor_split(batches):
             if settings.strategy in META and len(index) < 2:
                 continue
             values = step(_batch(detector, samples, weights, index, generator), generator)
@@ -181,7 +184,7 @@ def train(
             on_epoch(epoch + 1, detector)
 
     final = confidence(detector, samples, settings)
-    refreshes.append(_weights_table(settings.epochs, ids, final))
+    refreshes.append(_weights_table(epochs, ids, final))
     detector.eval()
     return Training(
         history=pd.DataFrame(history),

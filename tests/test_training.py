@@ -129,6 +129,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
     ("setting", "value"),
     [
         ("epochs", 4),
+        ("max_steps", 3),
         ("batch_size", 10),
         ("learning_rate", 3e-3),
         ("seed", 1),
@@ -213,6 +214,12 @@ def test_the_warm_up_and_the_refreshes_keep_their_schedule() -> None:
     assert training.history["mean_weight"].tolist()[:2] == [1.0, 1.0]
     assert (training.history["mean_weight"][2:] < 1).all()
     assert training.history["threshold"].isna().tolist() == [True] * 2 + [False] * 6
+
+
+def test_a_large_data_set_is_not_trained_for_longer() -> None:
+    for steps, epochs in [(1, 1), (5, 1), (6, 2), (11, 3), (500, 9)]:  # five steps an epoch
+        training, _ = trained(epochs=9, max_steps=steps)
+        assert len(training.history) == epochs, steps
 
 
 def test_lambda_follows_equation_5_in_the_history() -> None:
