@@ -6,7 +6,7 @@ Everything here is synthetic and small enough to be drawn. The toys are trained 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from comet_core import metrics
+from comet_core.confidence import weighted_loss
 from comet_core.config import Strategy, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.detectors.differnet import DifferNet
 from comet_core.errors import InputError
+from comet_core.meta import Batch, MetaStep, Parameters, adapt, meta_gradient, sample_tasks
 from comet_core.training import fit
 
 Array = NDArray[np.float64]
@@ -288,3 +290,144 @@ def boundary_finding(table: pd.DataFrame) -> str:
         f"; the gap is widest at {best.name} points, {best['comet']:.2f} against "
         f"{best['plain']:.2f}."
     )
+
+
+# -- a bowl for the inner and the outer loop -------------------------------------------------------
+
+STIFFNESS = torch.tensor([[1.25, 0.75], [0.75, 1.05]])
+"""Second derivative of the bowl's loss: steep in one direction, shallow across it."""
+BOWL_VIEW = ((-4.0, 4.0), (-3.0, 3.0))
+
+
+def bowl_loss(parameters: Parameters, batch: Batch) -> Tensor:
+    """A model of two parameters: the mean of (x_i - theta)^T S (x_i - theta) / 2, weighted.
+
+    Parameters and samples share one plane: theta (1, 2) is a guess at where the samples lie. S is
+    `STIFFNESS`.
+
+    Args:
+        parameters: "theta", (1, 2).
+        batch: samples (m, 2) and their weights (m,).
+    """
+    samples, weights = batch
+    away = samples - parameters["theta"]
+    return weighted_loss(0.5 * ((away @ STIFFNESS) * away).sum(-1), weights)
+
+
+def bowl_tasks(
+    tasks: int = 4, anomalous: int = 0, seed: int = 0, size: int = 6
+) -> tuple[Batch, Batch]:
+    """Training and validation parts of tasks: samples (T, m, 2) and weights (T, m), all 1.
+
+    Nominal samples scatter around (1, -0.5); so many of them are replaced by anomalous ones far to
+    the upper right. A third of each task is for validation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    samples = torch.randn(tasks * size, 2, generator=generator) * 1.2 + torch.tensor([1.0, -0.5])
+    samples[:anomalous] = torch.tensor([3.4, 2.4]) + 0.2 * samples[:anomalous]
+    parts = sample_tasks(len(samples), tasks, 1 / 3, generator)
+    train, validation = samples[parts.train], samples[parts.validation]
+    return (train, torch.ones(train.shape[:2])), (validation, torch.ones(validation.shape[:2]))
+
+
+def one_task(batch: Batch, task: int) -> Batch:
+    """The part of one task of a batch of tasks."""
+    return tuple(one[task] for one in batch)
+
+
+def at(theta: Tensor) -> Parameters:
+    """A place (2,) in the plane as the parameters of the bowl."""
+    return {"theta": theta.reshape(1, 2)}
+
+
+class OuterStep(NamedTuple):
+    """One turn of the outer loop: theta (2,), the theta' (T, 2) of its tasks, and the meta step."""
+
+    theta: Tensor
+    adapted: Tensor
+    step: MetaStep
+
+
+def outer_course(
+    theta: Tensor,
+    draw: Callable[[int], tuple[Batch, Batch]],
+    *,
+    alpha: float,
+    beta: float,
+    order: int = 1,
+    steps: int = 10,
+    lambda_sigma: float = 0.0,
+) -> list[OuterStep]:
+    """Equations 7 and 8, so many times, by `comet_core.meta`; the last entry is where it ends.
+
+    Args:
+        theta: (2,), where to begin.
+        draw: training and validation parts of the tasks of a step, given its number.
+        alpha: step of the inner loop.
+        beta: step of the outer loop, plain gradient descent.
+        order: of the meta-gradient.
+        steps: outer steps.
+        lambda_sigma: strength of the penalty.
+    """
+    course = []
+    for number in range(steps + 1):
+        train, validation = draw(number)
+        adapted = [
+            adapt(bowl_loss, at(theta), one_task(train, task), alpha, differentiable=False)
+            for task in range(len(train[0]))
+        ]
+        step = meta_gradient(
+            bowl_loss,
+            at(theta),
+            train,
+            validation,
+            alpha=alpha,
+            order=order,
+            lambda_sigma=lambda_sigma,
+        )
+        places = torch.cat([one["theta"].detach() for one in adapted])
+        course.append(OuterStep(theta, places, step))
+        theta = theta - beta * step.gradient["theta"].reshape(2)
+    return course
+
+
+def inner_course(theta: Tensor, batch: Batch, alpha: float, steps: int) -> Tensor:
+    """(steps + 1, 2): the places that the inner loop visits."""
+    places = [theta]
+    for _ in range(steps):
+        moved = adapt(bowl_loss, at(places[-1]), batch, alpha, differentiable=False)
+        places.append(moved["theta"].detach().reshape(2))
+    return torch.stack(places)
+
+
+def loss_pairs(course: Sequence[OuterStep]) -> tuple[Tensor, Tensor]:
+    """Training and validation losses of all tasks of all steps, for equation 4."""
+    train = torch.cat([one.step.train_losses for one in course])
+    return train, torch.cat([one.step.val_losses for one in course])
+
+
+def order_angles(
+    theta: Tensor, train: Batch, validation: Batch, alphas: Sequence[float]
+) -> pd.DataFrame:
+    """How the two meta-gradients differ: alpha, cosine between them, second to first in length."""
+    rows = []
+    for alpha in alphas:
+        first, second = (
+            meta_gradient(
+                bowl_loss, at(theta), train, validation, alpha=alpha, order=order
+            ).gradient["theta"][0]
+            for order in (1, 2)
+        )
+        cosine = torch.cosine_similarity(first, second, dim=0).item()
+        rows.append(
+            {"alpha": alpha, "cosine": cosine, "ratio": (second.norm() / first.norm()).item()}
+        )
+    return pd.DataFrame(rows)
+
+
+def bowl_surface(value: Callable[[Parameters], Tensor]) -> Array:
+    """(GRID, GRID) values of a function of theta on `BOWL_VIEW`, y by x."""
+    x, y = np.meshgrid(*(np.linspace(low, high, GRID) for low, high in BOWL_VIEW))
+    places = torch.tensor(np.stack([x.ravel(), y.ravel()], 1), dtype=torch.float32)
+    values = [float(value(at(place)).detach()) for place in places]
+    return np.array(values).reshape(x.shape)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from comet_core import figures_teaching, teaching
+from comet_core import figures_meta, figures_teaching, teaching
 from comet_core.errors import InputError
 
 torch.set_num_threads(1)
@@ -110,3 +110,74 @@ def test_weights_are_drawn_where_the_equations_put_them(logarithmic: bool) -> No
         points = axes.collections[0].get_offsets()
         np.testing.assert_allclose(points[-1], [4, 0.25])
         np.testing.assert_allclose(points[:-1], 1)
+
+
+# -- the bowl
+
+
+def test_a_bowl_has_its_middle_at_the_weighted_mean() -> None:
+    samples = torch.tensor([[0.0, 0.0], [2.0, 4.0]])
+    theta = torch.zeros(1, 2, requires_grad=True)
+    weights = torch.tensor([1.0, 0.5])
+    loss = teaching.bowl_loss({"theta": theta}, (samples, weights))
+    assert loss.item() == pytest.approx(
+        0.5 * 0.5 * (samples[1] @ teaching.STIFFNESS @ samples[1]) / 2
+    )
+    middle = ((weights[:, None] * samples).sum(0) / weights.sum()).requires_grad_()
+    at_middle = teaching.bowl_loss(teaching.at(middle), (samples, weights))
+    assert torch.autograd.grad(at_middle, middle)[0].abs().max() < 1e-5
+
+
+def test_tasks_of_the_bowl_hold_the_anomalous_samples() -> None:
+    (train, weights), (validation, _) = teaching.bowl_tasks(4, anomalous=3, seed=2)
+    assert train.shape == (4, 4, 2) and validation.shape == (4, 2, 2) and weights.shape == (4, 4)
+    everything = torch.cat([train.reshape(-1, 2), validation.reshape(-1, 2)])
+    assert int((everything.sum(1) > 4.5).sum()) == 3
+
+
+def test_inner_steps_follow_the_law_of_gradient_descent() -> None:
+    train, _ = teaching.bowl_tasks(1)
+    one = teaching.one_task(train, 0)
+    theta, middle = torch.tensor([-2.0, 1.0]), one[0].mean(0)
+    course = teaching.inner_course(theta, one, 0.3, 5)
+    shrink = torch.linalg.matrix_power(torch.eye(2) - 0.3 * teaching.STIFFNESS, 5)
+    torch.testing.assert_close(course[-1] - middle, shrink @ (theta - middle))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_outer_loop_finds_the_middle_of_all_tasks(order: int) -> None:
+    tasks = teaching.bowl_tasks(3)
+    course = teaching.outer_course(
+        torch.tensor([-2.0, 1.0]), lambda _: tasks, alpha=0.2, beta=0.5, order=order, steps=200
+    )
+    assert len(course) == 201 and course[0].adapted.shape == (3, 2)
+    # Where the meta-gradient vanishes: theta' averages to the mean of the validation samples.
+    adapted = course[-1].adapted.mean(0)
+    torch.testing.assert_close(adapted, tasks[1][0].reshape(-1, 2).mean(0), rtol=0, atol=1e-3)
+    train, val = teaching.loss_pairs(course[-2:])
+    assert train.shape == val.shape == (6,)
+
+
+def test_orders_agree_for_small_steps_and_part_for_large_ones() -> None:
+    train, validation = teaching.bowl_tasks(2)
+    table = teaching.order_angles(torch.tensor([-2.0, 1.0]), train, validation, [1e-4, 1.0])
+    assert table["cosine"][0] > 0.999 and table["ratio"][0] == pytest.approx(1, abs=1e-3)
+    assert table["cosine"][1] < 0.9
+    figure = figures_meta.orders(table, 1.05, "synthetic samples")
+    assert len(figure.axes[0].lines) == 4
+
+
+def test_a_surface_is_drawn_the_right_way_up() -> None:
+    """x runs along the columns, y along the rows, and paths lie on it in the same coordinates."""
+    surface = teaching.bowl_surface(lambda p: p["theta"][0, 0] + 10 * p["theta"][0, 1])
+    assert surface[0, -1] == pytest.approx(4 - 30) and surface[-1, 0] == pytest.approx(-4 + 30)
+    course = teaching.outer_course(
+        torch.tensor([-2.0, 1.0]), lambda _: teaching.bowl_tasks(2), alpha=0.2, beta=0.2, steps=3
+    )
+    figure = figures_meta.descent(figures_meta.fans(course, surface), "synthetic samples", 1)
+    first, second = figure.axes
+    assert len(first.collections) > 0 and "3 turns" in second.get_title(loc="left")
+    ends = [line.get_xydata()[-1] for line in first.lines if len(line.get_xydata())]
+    assert any(np.allclose(end, course[1].theta) for end in ends)
+    pairs = {"clean": teaching.loss_pairs(course)}
+    assert len(figures_meta.loss_scatter(pairs, "synthetic samples").axes[0].patches) == 1
