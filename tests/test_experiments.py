@@ -227,6 +227,8 @@ def test_processes_give_the_same_rows_and_share_the_cores(tmp_path, monkeypatch)
 
 def test_a_smaller_number_of_threads_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "cores", lambda: 64)
+    for name in engines.THREAD_VARIABLES:  # a Dask cluster in this process sets them all to 1
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     rows = fake({"category": "bottle"}, tmp_path, engine="processes", workers=2)
     assert rows.loc[0, "threads"] == 3
