@@ -27,7 +27,7 @@ STYLE = """
 .turn label { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; }
 .turn input { flex: 1 1 12rem; min-height: 2rem; accent-color: var(--nominal, #004488); }
 .turn button { min-width: 3rem; min-height: 2.5rem; }
-.turn output { display: block; margin-top: .25rem; font-variant-numeric: tabular-nums; }
+.turn output { display: block; text-align: left; margin-top: .25rem; font-variant-numeric: tabular-nums; }
 </style>
 """
 

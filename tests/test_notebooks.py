@@ -119,7 +119,16 @@ def test_runs_from_another_folder(run: Run, path: Path) -> None:
         kind for cell in cells for out in cell.get("outputs", []) for kind in out.get("data", {})
     ]
     shown = sum("notebook.show(" in cell.source for cell in cells)
-    assert sum(kind in ("image/jpeg", "image/svg+xml") for kind in kinds) == shown > 0
+    assert sum(kind in ("image/jpeg", "image/svg+xml") for kind in kinds) == shown
+    inline = sum("interactive.show_inline(" in cell.source for cell in cells)
+    assert shown + inline > 0
+    texts = [
+        out["data"].get("text/markdown", "")
+        for cell in cells
+        for out in cell.get("outputs", [])
+        if "data" in out
+    ]
+    assert sum("{inline-figure}" in text for text in texts) == inline
     assert not list((ROOT / "notebooks").glob("**/runs"))
 
 
