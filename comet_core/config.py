@@ -169,7 +169,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
         "simplenet": {"epochs": 30, "max_steps": 450},
         "differnet": {
             "epochs": 15,
-            "max_steps": 200,
             "batch_size": 24,
             "learning_rate": 3e-4,
             "tasks": 2,
