@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -176,17 +177,29 @@ def score_distribution(samples: pd.DataFrame, note: str, kappa: float = 1.5) -> 
         axes.set_ylim(len(kinds) - 0.4, -1.3)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        for x, name in zip((low, high, 1), ("$Q_1$ ", " $Q_3$", " $t$"), strict=True):
-            axes.text(x, -0.75, name, ha="right" if x == low else "left", va="center", fontsize=9)
+        for x, name, side in ((low, "$Q_1$ to $Q_3$ ", "right"), (1, " $t$", "left")):
+            axes.text(x, -0.75, name, ha=side, va="center", fontsize=9)
     grid[-1].set(xscale="log", xlim=(lowest, highest))
     grid[-1].set_xlabel("anomaly score, in units of the threshold $t$ (logarithmic)")
     above = grid[0].secondary_xaxis("top")
     for axis, ticks, power in ((grid[-1], SCORES, 1), (above, WEIGHTS, -1)):
-        inside = [tick for tick in ticks if lowest < tick**power < highest]
-        axis.set_xticks([tick**power for tick in inside], [f"{tick:g}" for tick in inside])
+        shown = _legible(
+            [tick for tick in ticks if lowest < tick**power < highest], highest / lowest
+        )
+        axis.set_xticks([tick**power for tick in shown], [f"{tick:g}" for tick in shown])
         axis.minorticks_off()
     above.set_xlabel("weight $w$", loc="right")
     return _noted(figure, note)
+
+
+def _legible(ticks: Sequence[float], span: float) -> list[float]:
+    """Ticks of a logarithmic axis that leave room for their labels, powers of ten first."""
+    kept: list[float] = []
+    for tick in sorted(ticks, key=lambda one: (math.log10(one) % 1 > 1e-9, abs(math.log(one)))):
+        room = 0.07 * math.log(span)
+        if all(abs(math.log(tick / other)) > room for other in kept):
+            kept.append(tick)
+    return kept
 
 
 @in_house_style
@@ -270,7 +283,8 @@ def _thumbnail(axes: Axes, sample: Any, bar: bool) -> None:
     colour = KINDS[sample.truth]
     axes.spines[:].set_visible(True)
     axes.spines[:].set(color=colour, linewidth=2)
-    axes.set_xlabel(f"{sample.weight:.2f}", fontsize=9, labelpad=9 if bar else 2)
+    weight = f"{sample.weight:.2f}" if sample.weight >= 0.01 else "< 0.01"  # a weight is never 0
+    axes.set_xlabel(weight, fontsize=9, labelpad=9 if bar else 2)
     if bar:
         options: dict[str, Any] = {
             "transform": axes.transAxes,

@@ -205,7 +205,8 @@ def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
-    source = "synthetic stand-in for " if rows["synthetic"].all() else ""
+    # A data set that only shares a layout must not pass for the one that the layout is named after.
+    source = "synthetic stand-in for " if rows["synthetic"].all() else "layout of "
     parts = [
         source + ", ".join(NAMES.get(name, name) for name in rows["dataset"].unique()),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",

@@ -98,7 +98,7 @@ def test_the_threshold_is_drawn_at_one_and_scores_in_its_units(samples: pd.DataF
     t = q3 + 1.5 * (q3 - q1)
     drawn = np.concatenate([points.get_offsets()[:, 0] for points in axes.collections])
     np.testing.assert_allclose(np.sort(drawn), np.sort(first["score"] / t), rtol=1e-6)
-    assert {text.get_text().strip() for text in axes.texts} == {"$Q_1$", "$Q_3$", "$t$"}
+    assert {text.get_text().strip() for text in axes.texts} == {"$Q_1$ to $Q_3$", "$t$"}
 
 
 def test_a_perfect_order_is_drawn_on_the_perfect_line(samples: pd.DataFrame) -> None:
