@@ -8,15 +8,18 @@ from __future__ import annotations
 import html
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 from IPython.display import display
+from torch import Tensor
 
 from comet_core.confidence import quartiles
 from comet_core.errors import InputError
 from comet_core.figures import KINDS
+from comet_core.teaching import BOWL_VIEW, STIFFNESS, OuterStep
 
 STYLE = """
 <style>
@@ -26,8 +29,8 @@ STYLE = """
 .turn .axis { stroke: var(--quiet, #6b7280); fill: none; }
 .turn label { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; }
 .turn input { flex: 1 1 12rem; min-height: 2rem; accent-color: var(--nominal, #004488); }
-.turn button { min-width: 3rem; min-height: 2.5rem; }
-.turn output { display: block; text-align: left; margin-top: .25rem; font-variant-numeric: tabular-nums; }
+.turn output { display: block; text-align: left; margin-top: .25rem; }
+.turn output, .turn b { font-variant-numeric: tabular-nums; }
 </style>
 """
 
@@ -114,6 +117,84 @@ def kappa_slider(samples: pd.DataFrame, kappa: float = 1.5, name: str = "turn-ka
         f'value="{kappa:g}" aria-label="kappa"></label><output aria-live="polite"></output>'
     )
     return _widget(name, body, KAPPA, data)
+
+
+LOOPS = """
+(() => {
+const box = document.getElementById(NAME), data = DATA;
+const arrow = ([a, b], [c, d], style) => {
+  const turn = Math.atan2(d - b, c - a) * 180 / Math.PI;
+  return `<path d="M${a},${b}L${c},${d}" fill="none" ${style}/>
+    <path d="M0,0l-9,-4v8z" transform="translate(${c} ${d}) rotate(${turn})" ${style}/>`;
+};
+const dot = ([x, y], r) => `<circle cx="${x}" cy="${y}" r="${r}"/>`;
+const draw = () => {
+  const at = +box.querySelector("input").value, turn = Math.floor(at / 3), phase = at % 3;
+  const [theta, inner] = [data.theta[turn], data.inner[turn]];
+  const blue = 'stroke="var(--nominal, #004488)" fill="var(--nominal, #004488)"';
+  let svg = '<g fill="currentColor" stroke="currentColor">';
+  for (let k = 0; k < turn; k++) svg += arrow(data.theta[k], data.theta[k + 1], "");
+  if (phase === 2) svg += arrow(theta, data.theta[turn + 1], 'stroke-width="2.5"');
+  svg += dot(theta, 5) + "</g>";
+  if (phase > 0) svg += inner.map(end => arrow(theta, end, blue)).join("");
+  box.querySelector("g").innerHTML = svg;
+  box.querySelector("b").textContent = turn + 1;
+  box.querySelector("output").textContent = [
+    "θ, before anything moves.",
+    `Inner loop: from θ, one trial step to θ′ for each of ${inner.length} tasks.`,
+    "Outer loop: one step of θ, by what the trial steps were worth. They are forgotten.",
+  ][phase];
+};
+box.querySelector("input").addEventListener("input", draw);
+box.hidden = false;
+draw();
+})();
+"""
+
+
+def loop_stepper(course: Sequence[OuterStep], middle: Tensor, name: str = "turn-loops") -> str:
+    """The outer loop, to be stepped through: theta, the inner steps, the outer step, and again.
+
+    Args:
+        course: of `teaching.outer_course`, at least two entries.
+        middle: (2,), where the drawn landscape is lowest.
+        name: the element's id on the page.
+
+    Raises:
+        InputError: for a course without a step.
+    """
+    if len(course) < 2:
+        raise InputError("there is no outer step to show: give a course of at least two entries.")
+
+    def place(where: Tensor) -> list[float]:
+        (left, right), (low, high) = BOWL_VIEW
+        x, y = where.double().tolist()
+        return [
+            round(400 * (x - left) / (right - left), 1),
+            round(300 * (high - y) / (high - low), 1),
+        ]
+
+    values, vectors = torch.linalg.eigh(STIFFNESS)
+    angle = -math.degrees(math.atan2(vectors[1, 0].item(), vectors[0, 0].item()))
+    x, y = place(middle)
+    rings = "".join(
+        f'<ellipse class="axis" opacity=".45" rx="{50 * ring / values[0].sqrt().item():.1f}" '
+        f'ry="{50 * ring / values[1].sqrt().item():.1f}" '
+        f'transform="translate({x} {y}) rotate({angle:.1f})"/>'
+        for ring in (0.5, 1, 1.6, 2.3, 3.1, 4)
+    )
+    last = 3 * (len(course) - 1) - 1
+    data = {
+        "theta": [place(one.theta) for one in course],
+        "inner": [[place(end) for end in one.adapted] for one in course],
+    }
+    body = (
+        '<svg viewBox="0 0 400 300" role="img" aria-label="Steps of theta and theta prime on a '
+        f'landscape of contours; they follow the slider.">{rings}<g></g></svg>'
+        f'<label>turn <b>1</b><input type="range" min="0" max="{last}" step="1" value="0" '
+        'aria-label="step"></label><output aria-live="polite"></output>'
+    )
+    return _widget(name, body, LOOPS, data)
 
 
 def _rounded(scores: pd.Series) -> list[float]:

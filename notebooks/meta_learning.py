@@ -19,7 +19,7 @@ profile: str = "demo"  # smoke and demo do the same here: it takes seconds
 # %%
 import torch
 
-from comet_core import figures_meta, meta, notebook, teaching, uncertainty
+from comet_core import figures_meta, interactive, meta, notebook, teaching, uncertainty
 
 notebook.begin(globals())
 note = f"synthetic samples · two parameters · α = {alpha:g}, β = {beta:g} · {tasks} tasks · seed {seed}"
@@ -129,6 +129,16 @@ shared = teaching.bowl_surface(
     )
 )
 notebook.show(figures_meta.descent(figures_meta.fans(course, shared), note, columns=1))
+
+# %% [markdown]
+# Step through it yourself.
+
+# %% tags=["remove-input"]
+interactive.show_inline(
+    interactive.loop_stepper(course, validation[0].reshape(-1, 2).mean(0)),
+    "The same course, three positions of the slider a turn: before, inner steps (blue), outer step (bold).",
+    "fig-turn-loops",
+)
 
 # %% [markdown]
 # No $\theta'$ is kept. They are trial steps, and $\theta$ learns from how they turned out.

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from comet_core import interactive
+from comet_core import interactive, teaching
 from comet_core.confidence import confidence_weights, iqr_threshold
 from comet_core.errors import InputError
 from tests.browser.conftest import browser  # noqa: F401
@@ -54,6 +54,29 @@ def test_the_slider_weighs_as_the_package_does(browser: Any, tmp_path: Path) -> 
         assert page.locator("svg circle").count() == 8
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.browser
+def test_the_loops_are_stepped_through(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    tasks = teaching.bowl_tasks(3)
+    course = teaching.outer_course(
+        torch.tensor([-2.0, 1.0]), lambda _: tasks, alpha=0.2, beta=0.2, steps=2
+    )
+    content = interactive.loop_stepper(course, torch.tensor([1.0, -0.5]))
+    page, complaints = open_in(browser, tmp_path, content)
+    arrows = []
+    for step in range(6):
+        page.locator("input").fill(str(step))
+        arrows.append(page.locator("svg g path[transform]").count())
+    assert arrows == [0, 3, 4, 1, 4, 5]
+    assert "forgotten" in page.locator("output").inner_text()
+    assert page.locator("b").inner_text() == "2"
+    x, y = (float(page.locator("circle").get_attribute(name)) for name in ("cx", "cy"))
+    assert x / 50 - 4 == pytest.approx(course[1].theta[0].item(), abs=0.01)
+    assert 3 - y / 50 == pytest.approx(course[1].theta[1].item(), abs=0.01)
+    assert complaints == []
+    with pytest.raises(InputError):
+        interactive.loop_stepper(course[:1], torch.zeros(2))
 
 
 def test_it_loads_nothing_and_is_hidden_without_scripts() -> None:
