@@ -139,8 +139,14 @@ class Detector(nn.Module, ABC):
         return (self.assemble(maps) - self.mean) / self.std
 
     @torch.no_grad()
-    def scores(self, samples: Tensor, batch_size: int = 64) -> Tensor:
-        """Part scores (N, P) of prepared samples, in batches."""
+    def scores(self, samples: Tensor, batch_size: int | None = None) -> Tensor:
+        """Part scores (N, P) of prepared samples, in batches of so many images.
+
+        By default as many as have some eight thousand parts: what one batch needs then stays small
+        enough to be kept by the allocator for the next.
+        """
+        if batch_size is None:
+            batch_size = max(1, 8192 // samples.shape[1])
         was_training = self.training
         self.eval()
         parts = [self.part_scores(batch) for batch in samples.split(batch_size)]

@@ -146,7 +146,7 @@ class SimpleNet(Detector):
         return self.options.margin * scores.log().view(len(scores), *self.grid)
 
     @torch.no_grad()
-    def calibrate(self, samples: Tensor, limit: int = 32768) -> None:
+    def calibrate(self, samples: Tensor, limit: int = 8192) -> None:
         """Measure the normalisation on at most `limit` evenly spaced patches and their fakes."""
         flat = samples.flatten(0, 1)
         flat = flat[:: max(1, len(flat) // limit)]

@@ -112,7 +112,11 @@ def test_code_can_be_copied(served: str, page: Any) -> None:
 
 def test_every_link_within_the_site_leads_somewhere(served: str, browser: Any) -> None:
     page = browser.new_page()
-    collect = "[...document.querySelectorAll('a[href]')].map(a => a.href)"
+    # A link in an SVG has an object for its href, so the attribute is resolved here.
+    collect = (
+        "[...document.querySelectorAll('a[href]')]"
+        ".map(a => new URL(a.getAttribute('href'), document.baseURI).href)"
+    )
     known: dict[str, set[str]] = {}
     wanted: set[str] = set()
     for name in PAGES:
