@@ -9,6 +9,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 SECTION = re.compile(r"(Args|Arguments|Attributes|Example|Examples|Raises|Returns|Yields):$")
+ADDRESS = re.compile(r'"(tcp://[^"\s]+)"')
 TABLE_RULE = re.compile(r"\|(\s*:?-+:?\s*\|)+$")
 
 SEARCH_FROM_DISK = """
@@ -35,7 +36,8 @@ def docstring_to_rst(app: Any, kind: str, name: str, thing: Any, options: Any, l
     """Markdown tables and indented code of our docstrings, as reStructuredText, in place."""
     if kind == "module" and thing.__doc__:  # autodoc took the indentation of code for its own
         lines[:] = [*thing.__doc__.splitlines(), ""]
-    lines[:] = _code(_tables(lines), sections=kind != "module")
+    named = [ADDRESS.sub(r"``\1``", line) for line in lines]  # else it becomes a dead link
+    lines[:] = _code(_tables(named), sections=kind != "module")
 
 
 def readable_signature(
