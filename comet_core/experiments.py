@@ -156,6 +156,8 @@ def _error(failures: list[tuple[Task, engines.Failure]], runs: int) -> InputErro
         if failure.trace:
             logging.getLogger(__name__).error("run %s failed\n%s", task.name, failure.trace)
     task, failure = failures[0]
+    if runs == 1 and not failure.trace:  # bad input has told all there is to say
+        return InputError(failure.message)
     config = task.config
     which = f"{config.dataset}/{config.category} {config.detector} {config.strategy}"
     return InputError(
