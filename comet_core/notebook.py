@@ -127,13 +127,14 @@ def find_data(dataset: str, data_root: str = "") -> Path:
     if data_root:
         return Path(data_root).expanduser()
     root = Path(os.environ.get("COMET_DATA", home() / "data")) / "synthetic"
-    if not (root / dataset).is_dir():
+    folder = dataset.removesuffix("_clean")  # a choice of the loader, not other data
+    if not (root / folder).is_dir():
         known = ", ".join(path.parent.name for path in sorted(root.glob("*/SYNTHETIC")))
         raise InputError(
             f"there is no embedded data set '{dataset}' in '{root}'; "
             + (f"there are {known}, or give data_root." if known else "`make book` draws them.")
         )
-    return root / dataset
+    return root / folder
 
 
 def choose_categories(dataset: str, data_root: Path, wanted: Sequence[str]) -> list[str]:
