@@ -32,6 +32,8 @@ import jupytext
 import nbformat
 import yaml
 
+from comet_core.runs import versions
+
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
 SOURCES = ROOT / "notebooks"
@@ -136,7 +138,14 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
         with ticking(where):
             notebook = execute(source, parameters)
         seconds = time.perf_counter() - started
-        record = {"stamp": stamp, "seconds": round(seconds, 1), "parameters": dict(parameters)}
+        record = {
+            "stamp": stamp,
+            "seconds": round(seconds, 1),
+            "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            "parameters": dict(parameters),
+            "versions": versions(),
+            "made": made(notebook),
+        }
         write(target, nbformat.writes(tidied(notebook, record)))
         print(f"{where}, done in {clock(seconds)}", flush=True)
     for stale in EXECUTED.glob("*.ipynb"):
@@ -195,6 +204,18 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
     notebook = read_notebook(unfinished)
     unfinished.unlink()
     return notebook
+
+
+def made(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
+    """Names of the figures and tables that a notebook shows, each with the runs it is made from."""
+    found: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
+        for output in cell.get("outputs", []):
+            told = output.get("metadata", {}).pop("comet", None)
+            if told is not None and (told["name"] or figure):
+                found[told["name"] or figure] = list(told["runs"])
+    return found
 
 
 def tidied(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat.NotebookNode:

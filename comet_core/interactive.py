@@ -5,7 +5,9 @@ They load nothing. Where scripts do not run they stay hidden, so a still figure 
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -14,11 +16,13 @@ from typing import Any
 import pandas as pd
 import torch
 from IPython.display import display
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from comet_core.confidence import quartiles
 from comet_core.errors import InputError
-from comet_core.figures import KINDS
+from comet_core.figures import KINDS, house_style
+from comet_core.notebook import made_from
 from comet_core.teaching import BOWL_VIEW, STIFFNESS, OuterStep
 
 STYLE = """
@@ -210,8 +214,24 @@ def _widget(name: str, body: str, script: str, data: dict[str, Any]) -> str:
     return f"{STYLE.strip()}\n{box}\n<script>{code}</script>".replace("\n\n", "\n")
 
 
-def show_inline(content: str, caption: str, name: str) -> None:
-    """Display HTML as part of the page: numbered in the book, where `name` is what refers to it."""
+def show_inline(
+    content: str,
+    caption: str,
+    name: str,
+    runs: pd.DataFrame | None = None,
+    still: Figure | None = None,
+) -> None:
+    """Display HTML as part of the page: numbered in the book, where `name` is what refers to it.
+
+    Args:
+        content: the HTML; what `kappa_slider` and its kin return, or a drawing.
+        caption: Markdown, what there is to see.
+        name: of the figure, "fig-...".
+        runs: the rows it was made from; the book tells their hashes beside the figure.
+        still: what to show in its place where scripts do not run.
+    """
+    if still is not None:
+        content += f"\n<noscript>{vectors(still, caption)}</noscript>"
     markdown = f"::::{{inline-figure}}\n:name: {name}\n\n```{{raw}} html\n{content}\n```\n\n"
     display(
         {
@@ -219,4 +239,15 @@ def show_inline(content: str, caption: str, name: str) -> None:
             "text/markdown": f"{markdown}{caption}\n::::",
         },
         raw=True,
+        metadata=made_from(runs, name),
     )
+
+
+def vectors(figure: Figure, description: str) -> str:
+    """A figure as an SVG image for use within HTML."""
+    file = io.BytesIO()
+    with house_style():
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    code = base64.b64encode(file.getvalue()).decode()
+    alt = html.escape(description, quote=True)
+    return f'<img src="data:image/svg+xml;base64,{code}" alt="{alt}">'

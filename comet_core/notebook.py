@@ -221,28 +221,57 @@ NAMES = {"mvtec_ad": "MVTec AD", "ksdd2": "KSDD2", "ksdd2_clean": "KSDD2", "viad
 """Data sets as people write them."""
 
 
-def show(figure: Figure) -> None:
-    """Display a figure: as vectors, or, where it holds photographs, as a JPEG for sharp screens."""
+def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:
+    """Display a figure: as vectors, or, where it holds photographs, as a JPEG for sharp screens.
+
+    Args:
+        figure: what to show. Its name in the book is that of the cell.
+        runs: the rows it was made from; the book tells their hashes beside the figure.
+    """
     photographs = any(axes.images for axes in figure.axes)
     file = io.BytesIO()
     with house_style():
         if photographs:
             figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
-            display({"image/jpeg": file.getvalue()}, raw=True)
+            display({"image/jpeg": file.getvalue()}, raw=True, metadata=made_from(runs))
         else:
             figure.savefig(file, format="svg", metadata={"Date": None})
-            display({"image/svg+xml": file.getvalue().decode()}, raw=True)
+            drawing = file.getvalue().decode()
+            display({"image/svg+xml": drawing}, raw=True, metadata=made_from(runs))
 
 
-def show_table(table: pd.DataFrame, caption: str, name: str, decimals: int = 3) -> None:
-    """Display a table: HTML in Jupyter; in the book numbered, and `name` is what refers to it."""
+def made_from(runs: pd.DataFrame | None, name: str = "") -> dict[str, Any]:
+    """What an output's metadata tells the book of its provenance.
+
+    Args:
+        runs: rows with a `hash` each; None where no run was needed.
+        name: of the figure or table, where the cell's metadata do not name it.
+    """
+    hashes = [] if runs is None else list(dict.fromkeys(runs["hash"]))
+    return {"comet": {"name": name, "runs": hashes}}
+
+
+def show_table(
+    table: pd.DataFrame,
+    caption: str,
+    name: str,
+    decimals: int = 3,
+    runs: pd.DataFrame | None = None,
+) -> None:
+    """Display a table: HTML in Jupyter; in the book numbered, and `name` is what refers to it.
+
+    `runs` are the rows it was made from, as for `show`.
+    """
     text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
     text = text.astype(str).replace("nan", "–")
     lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
     for row in [list(text.columns), *text.to_numpy().tolist()]:
         lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]
-    html = text.to_html(index=False, border=0)
-    display({"text/html": html, "text/markdown": "\n".join([*lines, "```"])}, raw=True)
+    data = {
+        "text/html": text.to_html(index=False, border=0),
+        "text/markdown": "\n".join([*lines, "```"]),
+    }
+    display(data, raw=True, metadata=made_from(runs, name))
 
 
 def show_runs(rows: pd.DataFrame) -> None:

@@ -172,7 +172,7 @@ made_from = f"{rows['category'].iloc[0]} · {notebook.describe(rows)}"
 # lie beyond and the circles do not. The colours are the truth, which the detector did not see.
 
 # %% mystnb={"figure": {"name": "fig-three-kappas", "caption": "Scores and weights of the training images of one category for three values of kappa. Grey band: first to third quartile. Dashed: the threshold."}, "image": {"alt": "Three panels with points on the weight curve; the threshold lies further right in each."}}
-notebook.show(figures_teaching.weights_at(samples, (0, 1.5, 5), made_from, logarithmic=True))
+notebook.show(figures_teaching.weights_at(samples, (0, 1.5, 5), made_from, logarithmic=True), rows)
 
 # %% [markdown]
 # Now turn it yourself. The scores stay as they are; training again with another $\kappa$ would

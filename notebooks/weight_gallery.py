@@ -59,7 +59,7 @@ made_from = notebook.describe(rows)
 # detector has taken its defect for normal.
 
 # %% mystnb={"figure": {"name": "fig-weight-gallery", "caption": "Training images and their confidence weights, each kind from the most trusted (left) to the least (right). The bar is the weight."}, "image": {"alt": "Thumbnails of training images in frames coloured by kind, with a bar and a number for the weight of each."}}
-notebook.show(figures.weight_gallery(samples, made_from))
+notebook.show(figures.weight_gallery(samples, made_from), rows)
 
 # %% [markdown]
 # ## All of them, in the order of trust
@@ -69,7 +69,7 @@ notebook.show(figures.weight_gallery(samples, made_from))
 # odd but good, lie between them and the crowd.
 
 # %% mystnb={"figure": {"name": "fig-weight-strips", "caption": "Every training image is a tick, the least trusted on the left. The images above are evenly spaced along the order; below each, its weight."}, "image": {"alt": "For each category a row of thumbnails over a strip of ticks, ordered from least to most trusted and coloured by kind."}}
-notebook.show(figures.weight_strips(samples, made_from))
+notebook.show(figures.weight_strips(samples, made_from), rows)
 
 # %% [markdown]
 # ## Where the threshold falls
@@ -80,7 +80,7 @@ notebook.show(figures.weight_strips(samples, made_from))
 # right and forgives more.
 
 # %% mystnb={"figure": {"name": "fig-score-distribution", "caption": "Anomaly scores of the training images in units of the threshold. The grey band reaches from the first to the third quartile; the scale on top gives the weight."}, "image": {"alt": "For each category the scores of nominal, boundary and anomalous training images as points in three lines, with the quartiles and the threshold."}}
-notebook.show(figures.score_distribution(samples, made_from, kappa))
+notebook.show(figures.score_distribution(samples, made_from, kappa), rows)
 
 # %% [markdown]
 # ## How trust develops
@@ -89,7 +89,7 @@ notebook.show(figures.score_distribution(samples, made_from, kappa))
 # What matters is the gap between the kinds, and whether it holds once it has opened.
 
 # %% mystnb={"figure": {"name": "fig-weight-history", "caption": "Mean weight of each kind of image at each refresh; the band is one standard deviation wide on either side."}, "image": {"alt": "For each category, lines of the mean weight over the epochs, one for each kind of image."}}
-notebook.show(figures.weight_history(notebook.weight_courses(rows, samples), made_from))
+notebook.show(figures.weight_history(notebook.weight_courses(rows, samples), made_from), rows)
 
 # %% [markdown]
 # ## Do the weights find the dirt?
@@ -104,11 +104,12 @@ notebook.show_table(
     notebook.dirt_table(samples),
     "Mean weight by kind, and the weights as finders of dirt",
     "tab-dirt",
+    runs=rows,
 )
 
 # %% mystnb={"figure": {"name": "fig-dirt-found", "caption": "Going through the training images, least trusted first: the share of anomalous ones among those seen so far. Dashed, a perfect order; dotted, a random one."}, "image": {"alt": "Curves of precision against the number of images looked at, one for each category."}}
 if (samples["truth"] == "anomalous").any():
-    notebook.show(figures.dirt_found(samples, made_from))
+    notebook.show(figures.dirt_found(samples, made_from), rows)
 
 # %% tags=["remove-input"]
 notebook.say(notebook.dirt_finding(samples))

@@ -102,7 +102,7 @@ def test_an_inline_figure_has_a_number_and_a_caption(tmp_path: Path) -> None:
 
     shown: list[dict[str, str]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interactive, "display", lambda bundle, raw: shown.append(bundle))
+        patch.setattr(interactive, "display", lambda bundle, **_: shown.append(bundle))
         interactive.show_inline("<p id='here'>x</p>", "What to *see*.", "fig-here")
     source = tmp_path / "source"
     source.mkdir()
