@@ -1,0 +1,357 @@
+"""The ledger: what the paper claims, each claim a rule that rows of results decide.
+
+A claim is taken apart into parts, such as "CoMet gains I-AUROC" on one data set with one detector.
+A part is one number, the claim says that it lies above a bound, and its 95 % interval over seeds
+decides:
+
+| verdict | a part | a claim |
+|---|---|---|
+| holds | the whole interval lies above the bound | every part holds |
+| does not hold | the whole interval lies at or below it | one part does not hold |
+| undecided | the bound lies inside, or there is one seed | anything else |
+| not run | there are no rows | no part was run |
+
+    parts = claims.judge(comparison, curves, printed)
+    claims.ledger(parts)
+
+`comparison` and `curves` are the rows of the two grids in `evidence`. Where the paper's words leave
+open what counts, the reading is ours and stands in the claim's docstring. The rules know no result:
+tests hold each of them against rows made to decide for the claim, against it, and neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from comet_core.errors import InputError
+from comet_core.evidence import BASELINE, DETECTORS, LEVEL, METHOD
+from comet_core.notebook import NAMES
+from comet_core.statistics import Interval, mean_interval
+
+HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
+VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
+
+CLAIMS = {
+    "C1": "CoMet improves I-AUROC over its baseline on every data set with every detector",
+    "C2": "it raises recall, at the cost of a slightly lower precision",
+    "C3": "it is insensitive to 0-10 % anomalies in the training set, where baselines fall",
+    "C4": "anomalous and boundary training images weigh less than prototypical ones",
+    "C5": "it is model-agnostic: it improves either detector",
+    "C6": "soft confidence and meta-learning both contribute",
+    "C7": "the F1 printed in the paper agrees with its precision and recall",
+}
+DATASETS = ("mvtec_ad", "viaduct", "ksdd2")
+"""The data sets of the paper's two tables."""
+CURVES = ("mvtec_ad", "ksdd2_clean")
+"""The data sets whose contamination the paper varies."""
+DETECTOR_NAMES = {"simplenet": "SimpleNet", "differnet": "DifferNet"}
+
+INSENSITIVE = 0.01
+"""C3: a fall of I-AUROC below this, one point, counts as none (choice)."""
+ROUNDING = 0.05
+"""C7: half of the last digit that the paper prints, in per cent."""
+
+_KEYS = ["dataset", "detector", "category", "seed"]
+
+
+class Part(NamedTuple):
+    """A part of a claim: `mean` with its interval, claimed to lie above `bound`.
+
+    All four are fractions, so 0.01 is one point. `n` counts seeds, `seeds` holds each seed's mean
+    over categories, `runs` the hashes. For C7, low and high are what rounding allows.
+    """
+
+    claim: str
+    measure: str
+    where: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    bound: float
+    verdict: str
+    seeds: dict[int, float]
+    data: tuple[str, ...]
+    runs: tuple[str, ...]
+
+
+def judge(comparison: pd.DataFrame, curves: pd.DataFrame, printed: pd.DataFrame) -> pd.DataFrame:
+    """Every part of every claim, judged.
+
+    Args:
+        comparison: rows of `evidence.comparison`; an empty frame where it was not run.
+        curves: rows of `evidence.curves`; likewise.
+        printed: the paper's numbers, with columns table, dataset, method, metric, value_percent.
+
+    Returns:
+        One row a part, with the columns of `Part`.
+    """
+    found = [
+        *improves(comparison),
+        *trades_precision_for_recall(comparison, slight_loss(printed)),
+        *is_insensitive(curves),
+        *weighs_dirt_less(comparison),
+        *is_model_agnostic(comparison),
+        *needs_both(curves),
+        *adds_up(printed),
+    ]
+    return pd.DataFrame(found, columns=list(Part._fields))
+
+
+def ledger(parts: pd.DataFrame) -> pd.DataFrame:
+    """The verdict on each claim.
+
+    Args:
+        parts: from `judge`.
+
+    Returns:
+        One row a claim: claim, statement, verdict; `holds`, `does not hold`, `undecided` and
+        `not run`, its numbers of parts; measure, mean, low, high, n: the mean over the parts that
+        share the measure of the first, interval over seeds (for C7, the part furthest off); data
+        and runs of all parts.
+    """
+    lines = []
+    for claim, statement in CLAIMS.items():
+        of_claim = parts[parts["claim"] == claim]
+        counts = {verdict: int((of_claim["verdict"] == verdict).sum()) for verdict in VERDICTS}
+        lines.append(
+            {
+                "claim": claim,
+                "statement": statement,
+                "verdict": combine(of_claim["verdict"]),
+                **counts,
+                **_overall(of_claim),
+                "data": _union(of_claim["data"]),
+                "runs": _union(of_claim["runs"]),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def combine(verdicts: Iterable[str]) -> str:
+    """The verdict on a claim that asks for all of its parts.
+
+    A single refuted part refutes it. Each part has its own 95 % interval, without a correction for
+    their number: that makes "holds", which asks for all of them, the stricter verdict.
+    """
+    found = set(verdicts)
+    if found <= {NOT_RUN}:
+        return NOT_RUN
+    if FAILS in found:
+        return FAILS
+    return HOLDS if found == {HOLDS} else UNDECIDED
+
+
+def decide(interval: Interval, bound: float = 0.0) -> str:
+    """The verdict on "the effect lies above `bound`" that an interval allows."""
+    if math.isnan(interval.mean):
+        return NOT_RUN
+    if interval.low > bound:
+        return HOLDS
+    return FAILS if interval.high <= bound else UNDECIDED  # nan, of one seed, is neither
+
+
+def improves(comparison: pd.DataFrame) -> Iterator[Part]:
+    """C1: I-AUROC of CoMet minus that of its baseline is above 0, for each of the six pairs."""
+    gain = _difference(comparison, "image_auroc", "strategy", METHOD, BASELINE)
+    for dataset, detector, one in _pairs(gain, DATASETS):
+        yield _part("C1", "I-AUROC gained", _where(dataset, detector), one)
+
+
+def trades_precision_for_recall(comparison: pd.DataFrame, slight: float) -> Iterator[Part]:
+    """C2: recall rises, and precision falls by less than `slight`, for each of the six pairs.
+
+    Both at the threshold t of equation 1, the only rule that looks at no label (choice). A
+    precision that does not fall counts as "slightly lower": the claim is about the price.
+    """
+    recall = _difference(comparison, "recall_iqr", "strategy", METHOD, BASELINE)
+    precision = _difference(comparison, "precision_iqr", "strategy", METHOD, BASELINE)
+    for dataset, detector, one in _pairs(recall, DATASETS):
+        yield _part("C2", "recall gained", _where(dataset, detector), one)
+    for dataset, detector, one in _pairs(precision, DATASETS):
+        yield _part("C2", "precision changed", _where(dataset, detector), one, -slight)
+
+
+def is_insensitive(curves: pd.DataFrame) -> Iterator[Part]:
+    """C3: from 0 to 10 % CoMet's I-AUROC falls by less than `INSENSITIVE`, the baseline's falls."""
+    for strategy, measure, sign, bound in (
+        (METHOD, "CoMet's I-AUROC changed", 1, -INSENSITIVE),
+        (BASELINE, "baseline's I-AUROC lost", -1, 0.0),
+    ):
+        rows = curves if curves.empty else curves[curves["strategy"] == strategy]
+        change = _difference(rows, "image_auroc", "contamination", LEVEL, 0.0)
+        change = change.assign(value=sign * change["value"])
+        for dataset, detector, one in _pairs(change, CURVES):
+            yield _part("C3", measure, _where(dataset, detector), one, bound)
+
+
+def weighs_dirt_less(comparison: pd.DataFrame) -> Iterator[Part]:
+    """C4: under CoMet the mean weight of nominal training images is above that of either other.
+
+    The weights are those of the trained model. Data whose boundary images nobody has marked leave
+    that half of the claim not run.
+    """
+    rows = comparison if comparison.empty else comparison[comparison["strategy"] == METHOD]
+    for kind in ("anomalous", "boundary"):
+        if rows.empty:
+            gap = _nothing()
+        else:
+            value = rows["mean_weight_nominal"] - rows[f"mean_weight_{kind}"]
+            gap = rows[_KEYS].assign(value=value, runs=_hashes(rows["hash"]))
+            gap = gap.assign(data=_data(rows)).dropna(subset=["value"])
+        for dataset, detector, one in _pairs(gap, DATASETS):
+            yield _part("C4", f"nominal above {kind}", _where(dataset, detector), one)
+
+
+def is_model_agnostic(comparison: pd.DataFrame) -> Iterator[Part]:
+    """C5: the mean gain in I-AUROC over the data sets is above 0 for each detector."""
+    gain = _difference(comparison, "image_auroc", "strategy", METHOD, BASELINE)
+    for detector in DETECTORS:
+        one = gain[gain["detector"] == detector]
+        yield _part("C5", "I-AUROC gained", DETECTOR_NAMES[detector], one)
+
+
+def needs_both(curves: pd.DataFrame) -> Iterator[Part]:
+    """C6: at 10 %, CoMet without either ingredient has a lower I-AUROC, for each detector.
+
+    Leaving out soft confidence makes it `meta`, leaving out meta-learning makes it `soft`.
+    """
+    rows = curves if curves.empty else curves[curves["contamination"] == LEVEL]
+    for ingredient, without in (("soft confidence", "meta"), ("meta-learning", "soft")):
+        added = _difference(rows, "image_auroc", "strategy", METHOD, without)
+        for detector in DETECTORS:
+            one = added[added["detector"] == detector]
+            yield _part("C6", f"{ingredient} adds", DETECTOR_NAMES[detector], one)
+
+
+def adds_up(printed: pd.DataFrame) -> Iterator[Part]:
+    """C7: F1 = 2 P R / (P + R) for each line of the paper's Table 1, as far as rounding tells.
+
+    A printed number stands for all that round to it. F1 grows with P and with R, so the F1 that
+    the printed P and R allow is an interval; the line holds if some F1 in it rounds to the printed
+    one.
+    """
+    table = printed[printed["table"] == "table1"]
+    if table.empty:
+        return
+    keys = ["dataset", "method"]
+    lines = table.pivot_table(index=keys, columns="metric", values="value_percent", sort=False)
+    for line in lines.reset_index().to_dict("records"):
+        p, r, f1 = line["precision"], line["recall"], line["f1"]
+        least, most = (_f1(p + step, r + step) for step in (-ROUNDING, ROUNDING))
+        low, high = f1 - ROUNDING - most, f1 + ROUNDING - least
+        off = f1 - _f1(p, r)
+        verdict = HOLDS if low <= 0 <= high else FAILS
+        where, data = f"{line['dataset']}, {line['method']}", ("the paper's Table 1",)
+        numbers = (off / 100, low / 100, high / 100)
+        yield Part("C7", "F1 printed - computed", where, *numbers, 0, 0.0, verdict, {}, data, ())
+
+
+def slight_loss(printed: pd.DataFrame) -> float:
+    """C2: the largest loss of precision in the paper's own Table 1, as a fraction: "slightly"."""
+    table = printed[(printed["table"] == "table1") & (printed["metric"] == "precision")]
+    values = table.set_index(["dataset", "method"])["value_percent"]
+    pairs = (("DifferNet", "CoMet-NF"), ("SimpleNet", "CoMet-SN"))
+    losses = [
+        values[dataset, baseline] - values[dataset, method]
+        for dataset in dict.fromkeys(table["dataset"])
+        for baseline, method in pairs
+    ]
+    return max(losses) / 100
+
+
+def _f1(precision: float, recall: float) -> float:
+    return 2 * precision * recall / (precision + recall)
+
+
+def _difference(
+    rows: pd.DataFrame, value: str, column: str, first: object, second: object
+) -> pd.DataFrame:
+    """`value` where `column` is `first` minus where it is `second`, for runs alike in `_KEYS`."""
+    if rows.empty:
+        return _nothing()
+    sides = [rows[rows[column] == side].dropna(subset=[value]) for side in (first, second)]
+    for side in sides:
+        if side.duplicated(_KEYS).any():
+            raise InputError(
+                f"several runs share {', '.join(_KEYS)} and {column}; judge one setting at a time."
+            )
+    both = sides[0].merge(sides[1], on=_KEYS, suffixes=("", "_second"))
+    if both.empty:
+        return _nothing()
+    return both[_KEYS].assign(
+        value=both[value] - both[f"{value}_second"],
+        runs=_hashes(both["hash"], both["hash_second"]),
+        data=_data(both),
+    )
+
+
+def _hashes(*columns: pd.Series) -> pd.Series:
+    """The hashes of a line as a tuple."""
+    pairs = zip(*columns, strict=True)
+    return pd.Series(list(pairs), columns[0].index, dtype=object)
+
+
+def _nothing() -> pd.DataFrame:
+    return pd.DataFrame(columns=[*_KEYS, "value", "runs", "data"])
+
+
+def _data(rows: pd.DataFrame) -> list[str]:
+    """The data set of each row as people write it, and whether a program drew it."""
+    return [
+        NAMES.get(dataset, dataset) + (" (synthetic)" if synthetic else "")
+        for dataset, synthetic in zip(rows["dataset"], rows["synthetic"], strict=True)
+    ]
+
+
+def _pairs(
+    values: pd.DataFrame, datasets: Iterable[str]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The values of each of the paper's (data set, detector) pairs, run or not."""
+    for detector in DETECTORS:
+        for dataset in datasets:
+            chosen = (values["dataset"] == dataset) & (values["detector"] == detector)
+            yield dataset, detector, values[chosen]
+
+
+def _where(dataset: str, detector: str) -> str:
+    return f"{NAMES[dataset]}, {DETECTOR_NAMES[detector]}"
+
+
+def _part(claim: str, measure: str, where: str, values: pd.DataFrame, bound: float = 0.0) -> Part:
+    """Judge values (one a category and seed): mean over categories, interval over seeds.
+
+    A seed that lacks a category is left out, for its mean would be of something else.
+    """
+    units = ["dataset", "detector", "category"]
+    numbers = values.astype({"value": float})
+    table = numbers.pivot_table(index="seed", columns=units, values="value")
+    means = table.dropna().mean(axis=1)
+    seeds = {int(str(seed)): float(value) for seed, value in means.items()}
+    found = mean_interval(list(seeds.values()))
+    data, runs = _union([(name,) for name in values["data"]]), _union(values["runs"])
+    verdict = decide(found, bound)
+    return Part(claim, measure, where, *found, bound, verdict, seeds, data, runs)
+
+
+def _overall(parts: pd.DataFrame) -> dict[str, object]:
+    """What the ledger tells of a claim in one number; see `ledger`."""
+    if parts.empty:
+        return {"measure": "", **Interval(math.nan, math.nan, math.nan, 0)._asdict()}
+    first = parts["measure"].iloc[0]
+    alike = parts[parts["measure"] == first]
+    if not any(alike["seeds"]):
+        worst = alike.loc[alike["mean"].abs().fillna(0).idxmax()]
+        found = Interval(worst["mean"], worst["low"], worst["high"], worst["n"])
+    else:
+        run = [seeds for seeds in alike["seeds"] if seeds]
+        found = mean_interval(pd.DataFrame(run).dropna(axis=1).mean())
+    return {"measure": first, **found._asdict()}
+
+
+def _union(groups: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one for group in groups for one in group))

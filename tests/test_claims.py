@@ -1,0 +1,234 @@
+"""The ledger: every rule can decide for a claim, against it, or not at all; none knows a result."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comet_core import claims
+from comet_core.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
+from comet_core.errors import InputError
+from comet_core.statistics import Interval
+
+NOISE = (-0.002, 0.0, 0.002)
+"""Of three seeds; half the width of its 95 % interval is 0.005."""
+
+
+def row(seed: int, **settings: Any) -> dict[str, Any]:
+    base = {"category": "a", "detector": "simplenet", "contamination": 0.1, "synthetic": True}
+    made = {**base, **settings, "seed": seed}
+    return {**made, "hash": "-".join(str(made[k]) for k in sorted(made) if "_" not in k)}
+
+
+def comparison(
+    gain: float = 0.05, noise: tuple[float, ...] = NOISE, **other: float
+) -> pd.DataFrame:
+    """Rows of all six pairs in which CoMet gains so much of each result."""
+    found = []
+    for dataset, detector in itertools.product(claims.DATASETS, claims.DETECTORS):
+        for seed, wobble in enumerate(noise):
+            for strategy in ("plain", "comet"):
+                better = strategy == "comet"
+                change = {
+                    name: 0.7 + (other.get(name, gain) + wobble) * better
+                    for name in ("image_auroc", "recall_iqr", "precision_iqr")
+                }
+                weights = {
+                    "mean_weight_nominal": 0.99,
+                    "mean_weight_anomalous": 0.99 - other.get("anomalous", gain) + wobble,
+                    "mean_weight_boundary": 0.99 - other.get("boundary", gain) + wobble,
+                }
+                place = {"dataset": dataset, "detector": detector, "strategy": strategy}
+                found.append(row(seed, **place, **change, **weights))
+    return pd.DataFrame(found)
+
+
+def curves(
+    comet_falls: float = 0.0,
+    plain_falls: float = 0.1,
+    soft: float = 0.05,
+    meta: float = 0.05,
+    noise: tuple[float, ...] = NOISE,
+) -> pd.DataFrame:
+    """Rows of both curves: falls from 0 to 10 %, and what soft and meta lack of CoMet there."""
+    found = []
+    for dataset, detector in itertools.product(claims.CURVES, claims.DETECTORS):
+        for (seed, wobble), level in itertools.product(enumerate(noise), (0.0, 0.04, 0.1)):
+            dirty = level == 0.1
+            comet = 0.9 - comet_falls * dirty + wobble * dirty
+            levels = {
+                "plain": 0.9 - plain_falls * dirty - wobble * dirty,
+                "comet": comet,
+                "soft": comet - (soft + wobble) * dirty,
+                "meta": comet - (meta + wobble) * dirty,
+            }
+            for strategy, value in levels.items():
+                place = {"dataset": dataset, "detector": detector, "contamination": level}
+                found.append(row(seed, **place, strategy=strategy, image_auroc=value))
+    return pd.DataFrame(found)
+
+
+def printed(f1: float = 89.7, precision: tuple[float, float] = (90.0, 88.0)) -> pd.DataFrame:
+    """A table of one data set; the F1 of 90.0 and 90.0 is 90.0, that of 88.0 and 91.5 is 89.7."""
+    lines = []
+    for baseline, method in (("DifferNet", "CoMet-NF"), ("SimpleNet", "CoMet-SN")):
+        for name, p, r, f in (
+            (baseline, precision[0], 90.0, 90.0),
+            (method, precision[1], 91.5, f1),
+        ):
+            for metric, value in (("precision", p), ("recall", r), ("f1", f)):
+                lines.append(("table1", "MVTec AD", name, metric, value))
+    columns = ["table", "dataset", "method", "metric", "value_percent"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+NONE = pd.DataFrame()
+
+
+def verdict(
+    claim: str,
+    of_comparison: pd.DataFrame = NONE,
+    of_curves: pd.DataFrame = NONE,
+    paper: pd.DataFrame | None = None,
+) -> str:
+    paper = printed() if paper is None else paper
+    found = claims.ledger(claims.judge(of_comparison, of_curves, paper)).set_index("claim")
+    return str(found.loc[claim, "verdict"])
+
+
+LOUD = (-0.1, 0.0, 0.1)
+"""Seeds so far apart that nothing can be told."""
+
+CASES: list[tuple[str, dict[str, Any], str]] = [
+    ("C1", {"of_comparison": comparison(0.05)}, HOLDS),
+    ("C1", {"of_comparison": comparison(-0.05)}, FAILS),
+    ("C1", {"of_comparison": comparison(0.05, LOUD)}, UNDECIDED),
+    ("C1", {"of_comparison": comparison(0.05, (0.0,))}, UNDECIDED),
+    ("C2", {"of_comparison": comparison(0.05, precision_iqr=-0.01)}, HOLDS),
+    ("C2", {"of_comparison": comparison(0.05, precision_iqr=0.1)}, HOLDS),
+    ("C2", {"of_comparison": comparison(0.05, precision_iqr=-0.2)}, FAILS),
+    ("C2", {"of_comparison": comparison(-0.05, precision_iqr=0.1)}, FAILS),
+    ("C2", {"of_comparison": comparison(0.05, precision_iqr=-0.02)}, UNDECIDED),
+    ("C3", {"of_curves": curves(0.0, 0.1)}, HOLDS),
+    ("C3", {"of_curves": curves(0.05, 0.1)}, FAILS),
+    ("C3", {"of_curves": curves(0.0, -0.1)}, FAILS),
+    ("C3", {"of_curves": curves(0.0, 0.1, noise=LOUD)}, UNDECIDED),
+    ("C4", {"of_comparison": comparison(0.3)}, HOLDS),
+    ("C4", {"of_comparison": comparison(0.3, boundary=-0.1)}, FAILS),
+    ("C4", {"of_comparison": comparison(0.3, anomalous=0.001)}, UNDECIDED),
+    ("C5", {"of_comparison": comparison(0.05)}, HOLDS),
+    ("C5", {"of_comparison": comparison(-0.05)}, FAILS),
+    ("C5", {"of_comparison": comparison(0.0)}, UNDECIDED),
+    ("C6", {"of_curves": curves()}, HOLDS),
+    ("C6", {"of_curves": curves(soft=-0.05)}, FAILS),
+    ("C6", {"of_curves": curves(meta=0.001)}, UNDECIDED),
+    ("C7", {}, HOLDS),
+    ("C7", {"paper": printed(f1=92.9)}, FAILS),
+    ("C7", {"paper": printed().query("table == 'auroc'")}, NOT_RUN),
+]
+
+
+@pytest.mark.parametrize(("claim", "rows", "expected"), CASES)
+def test_rows_decide(claim: str, rows: dict[str, Any], expected: str) -> None:
+    if "paper" in rows and rows["paper"].empty:
+        parts = pd.DataFrame(list(claims.adds_up(rows["paper"])), columns=claims.Part._fields)
+        found = claims.ledger(parts).set_index("claim")
+        assert found.loc[claim, "verdict"] == expected
+        return
+    assert verdict(claim, **rows) == expected
+
+
+@pytest.mark.parametrize("claim", ["C1", "C2", "C3", "C4", "C5", "C6"])
+def test_without_rows_nothing_is_claimed(claim: str) -> None:
+    assert verdict(claim) == NOT_RUN
+
+
+def test_one_pair_that_fails_refutes_and_one_that_is_missing_leaves_open() -> None:
+    rows = comparison(0.05)
+    missing = rows[~((rows["dataset"] == "viaduct") & (rows["detector"] == "differnet"))]
+    assert verdict("C1", missing) == UNDECIDED
+    worse = rows.copy()
+    one = (rows["dataset"] == "ksdd2") & (rows["strategy"] == "comet")
+    worse.loc[one & (rows["detector"] == "simplenet"), "image_auroc"] -= 0.1
+    assert verdict("C1", worse) == FAILS
+    parts = claims.judge(worse, NONE, printed())
+    failed = parts[(parts["claim"] == "C1") & (parts["verdict"] == FAILS)]
+    assert failed["where"].tolist() == ["KSDD2, SimpleNet"]
+    assert failed["mean"].item() == pytest.approx(-0.05)
+
+
+def test_the_number_of_a_claim_is_the_mean_over_its_pairs() -> None:
+    rows = comparison(0.05)
+    lift = (rows["dataset"] == "ksdd2") & (rows["strategy"] == "comet")
+    rows.loc[lift, "image_auroc"] += 0.06
+    found = claims.ledger(claims.judge(rows, NONE, printed())).set_index("claim").loc["C1"]
+    assert found["mean"] == pytest.approx(0.05 + 0.06 / 3)
+    assert found["high"] - found["mean"] == pytest.approx(4.3027 * 0.002 / np.sqrt(3), rel=1e-3)
+    assert found["n"] == 3 and len(found["runs"]) == len(rows)
+    assert found["data"] == (
+        "MVTec AD (synthetic)",
+        "VIADUCT (synthetic)",
+        "KSDD2 (synthetic)",
+    )
+
+
+def test_a_seed_that_lacks_a_category_is_left_out() -> None:
+    rows = pd.concat([comparison(0.05), comparison(0.15).assign(category="b")])
+    rows["hash"] = [str(n) for n in range(len(rows))]
+    whole = rows[(rows["category"] == "a") | (rows["seed"] < 2)]
+    part = claims.judge(whole, NONE, printed()).iloc[0]
+    assert part["n"] == 2 and part["mean"] == pytest.approx(0.1 + (NOISE[0] + NOISE[1]) / 2)
+
+
+def test_boundary_images_that_nobody_marked_leave_the_claim_open() -> None:
+    rows = comparison(0.3).assign(mean_weight_boundary=np.nan)
+    assert verdict("C4", rows) == UNDECIDED
+
+
+def test_slightly_is_what_the_paper_itself_prints() -> None:
+    assert claims.slight_loss(printed(precision=(90.0, 88.0))) == pytest.approx(0.02)
+
+
+def test_f1_is_held_against_all_that_rounds_to_what_is_printed() -> None:
+    """P and R of 88.05 and 91.55 still print as 88.0 and 91.5, and their F1 prints as 89.8."""
+    assert verdict("C7", paper=printed(f1=89.8)) == HOLDS
+    assert verdict("C7", paper=printed(f1=89.9)) == FAILS
+    (line,) = [p for p in claims.adds_up(printed(f1=89.9)) if p.where.endswith("CoMet-SN")]
+    assert line.mean == pytest.approx((89.9 - 2 * 88.0 * 91.5 / 179.5) / 100)
+
+
+def test_runs_that_differ_in_more_are_refused() -> None:
+    rows = comparison()
+    with pytest.raises(InputError, match="several runs share"):
+        claims.judge(pd.concat([rows, rows]), NONE, printed())
+
+
+@given(
+    st.floats(-1, 1),
+    st.floats(0, 1),
+    st.floats(-0.5, 0.5),
+)
+def test_an_interval_decides_one_way_and_its_mirror_the_other(
+    mean: float, half: float, bound: float
+) -> None:
+    found = claims.decide(Interval(mean, mean - half, mean + half, 3), bound)
+    mirrored = claims.decide(Interval(-mean, -mean - half, -mean + half, 3), -bound)
+    if found == HOLDS:
+        assert mirrored == FAILS
+    if found == UNDECIDED:
+        assert mean - half <= bound < mean + half
+        assert mirrored in (UNDECIDED, FAILS)
+
+
+@given(st.lists(st.sampled_from(claims.VERDICTS), max_size=6))
+def test_a_claim_holds_only_if_all_of_it_does(verdicts: list[str]) -> None:
+    found = claims.combine(verdicts)
+    assert (found == FAILS) == (FAILS in verdicts)
+    assert (found == HOLDS) == (bool(verdicts) and set(verdicts) == {HOLDS})
+    assert (found == NOT_RUN) == (set(verdicts) <= {NOT_RUN})
