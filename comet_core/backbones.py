@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from comet_core.errors import InputError
 
@@ -150,6 +151,27 @@ def _load_torchvision(name: str, info: BackboneInfo) -> nn.Module:
     return model.eval()
 
 
+def fold_batch_norms(module: nn.Module) -> None:
+    """Multiply every batch normalisation behind a convolution into its weights, in place.
+
+    A frozen normalisation is a gain and a shift a channel, so the convolution can do its work; the
+    maps change by rounding only (a test tells how much). Activations then overwrite their input.
+    The order of a module's children must be that of its forward pass.
+    """
+    before, place = None, ""
+    for name, child in list(module.named_children()):
+        if isinstance(before, nn.Conv2d) and isinstance(child, nn.BatchNorm2d):
+            setattr(module, place, fuse_conv_bn_eval(before, child))
+            # timm's normalisation brings the activation with it.
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        else:
+            fold_batch_norms(child)
+        before, place = child, name
+    for activation in module.modules():
+        if isinstance(activation, nn.ReLU | nn.ReLU6):
+            activation.inplace = True
+
+
 class Backbone(nn.Module):
     """A frozen network from pixels to named feature maps, loaded by `load_backbone`."""
 
@@ -180,6 +202,7 @@ class Backbone(nn.Module):
                 {info.nodes[names.index(layer)]: layer for layer in self.layers},
             )
             self._stages = []
+        fold_batch_norms(self.trunk)
         self.register_buffer("mean", torch.tensor(info.mean).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(info.std).view(1, 3, 1, 1) * 255)
         self.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ import skimage.data
 import torch
 from sklearn.datasets import load_sample_image
 
+from comet_core import backbones
 from comet_core.backbones import (
     BACKBONES,
     Backbone,
@@ -106,3 +107,30 @@ def test_unknown_names_are_refused() -> None:
         load_backbone("resnet18", ("stride8",))
     with pytest.raises(InputError, match="it has stride16"):
         Backbone("alexnet", ("stride8",))
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_folded_normalisation_changes_less_than_half_precision_rounds(
+    name: str, monkeypatch
+) -> None:
+    """The cache keeps half precision: what folding changes is a twentieth of that rounding."""
+    info = BACKBONES[name]
+    layers = tuple(info.channels)
+    if not info.package:  # with random weights in place of the download
+        torch.manual_seed(0)
+        model = import_vision("torchvision.models").get_model(name, weights=None)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 2)
+        state = model.state_dict()
+        monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: state)
+    folded = Backbone(name, layers)
+    assert not [m for m in folded.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    monkeypatch.setattr(backbones, "fold_batch_norms", lambda module: None)
+    plain = Backbone(name, layers)
+    x = pixels_of(skimage.data.chelsea(), 160)
+    with torch.inference_mode():
+        for layer, expected in plain(x).items():
+            rounding = (expected.half().float() - expected).norm()
+            assert (folded(x)[layer] - expected).norm() < 0.05 * rounding

@@ -45,7 +45,7 @@ def refuse_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise AssertionError("the cache was not used")
 
-    monkeypatch.setattr(features, "compute", fail)
+    monkeypatch.setattr(features, "_compute_resized", fail)
 
 
 def test_features_are_half_precision_in_the_order_of_the_images(folder, tmp_path) -> None:
@@ -192,3 +192,15 @@ def test_contradictory_specs_are_refused() -> None:
         FeatureSpec(layers=("stride4",))
     with pytest.raises(InputError, match="32 pixels"):
         FeatureSpec(sizes=(16,))
+
+
+def test_the_size_of_a_pass_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    images = [rng.integers(0, 255, (70, 64, 3), dtype=np.uint8) for _ in range(5)]
+    pooled = FeatureSpec(layers=("stride32",), sizes=(64, 32), rotations=2, pool=True)
+    whole = [compute(images, spec) for spec in (SPEC, pooled)]
+    monkeypatch.setattr(features, "PASS_PIXELS", 2 * 64 * 64)
+    for spec, expected in zip((SPEC, pooled), whole, strict=True):
+        for name, one in compute(images, spec).items():
+            assert one.shape == expected[name].shape
+            assert torch.allclose(one.float(), expected[name].float(), rtol=2e-3, atol=2e-3)
