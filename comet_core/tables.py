@@ -1,0 +1,370 @@
+"""The paper's tables, ours beside them, and files of both: DataFrames in, DataFrames out.
+
+What the paper prints is `reported`, what our runs give is `measured`; the two never share a column,
+and nothing is computed across them. `beside` puts them into one row for each data set, detector and
+metric, `readable` makes text of that, and `files` makes CSV, LaTeX and HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files as resources
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import display
+
+from comet_core.errors import InputError
+from comet_core.evidence import BASELINE, METHOD
+from comet_core.notebook import NAMES
+from comet_core.statistics import paired_difference, summarise
+
+COLUMNS = {
+    "image_auroc": "image_auroc",
+    "precision": "precision_iqr",
+    "recall": "recall_iqr",
+    "f1": "f1_iqr",
+}
+"""Metrics of the paper and the columns of a run's row that hold them. The last three are at the
+threshold t of equation 1, set by the training scores alone."""
+DETECTION = ("precision", "recall", "f1")
+"""The metrics of the paper's Table 1."""
+LABELS = {
+    "image_auroc": "I-AUROC",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "simplenet": "SimpleNet",
+    "differnet": "DifferNet",
+    "memory_bank": "memory bank",
+    "softpatch": "SoftPatch",
+    "plain": "plain",
+    "comet": "CoMet",
+    "comet+": "CoMet+",
+}
+"""How metrics, detectors and strategies are written in tables and figures."""
+MVTEC_AD = frozenset(
+    (
+        *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
+        *("pill", "screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
+    )
+)
+"""The categories of MVTec AD. Its layout is everybody's, so a folder that only looks like it must
+not be set beside the paper's numbers for it."""
+REPORTED, MEASURED = "reported in the paper", "measured here"
+TYPES = {"csv": "text/csv", "tex": "text/plain", "html": "text/html"}
+SUFFIXES = {"csv": "CSV", "tex": "LaTeX", "html": "HTML"}
+MINUS = "\N{MINUS SIGN}"
+
+
+def reported() -> pd.DataFrame:
+    """Every number of the paper's two tables, from `reported.csv` of this package.
+
+    They were read off the authors' conference poster (ICCV 2025), which prints them in percent with
+    one decimal.
+
+    Returns:
+        48 rows: dataset, detector and strategy as in `RunConfig` ("plain" is the paper's baseline),
+        metric (a key of `COLUMNS`), value in [0, 1], source.
+    """
+    with (resources("comet_core") / "reported.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file)
+    percent = table.pop("percent")
+    table.insert(4, "value", (percent / 100).round(4))
+    return table
+
+
+def measured(rows: pd.DataFrame, metrics: Sequence[str] = tuple(COLUMNS)) -> pd.DataFrame:
+    """Means of our runs in the paper's terms.
+
+    Args:
+        rows: of `experiments.run`, one contamination for each data set.
+        metrics: keys of `COLUMNS`.
+
+    Returns:
+        dataset, detector, strategy, metric, mean, low, high (95 % over seeds), n (seeds),
+        categories; see `statistics.summarise`.
+
+    Raises:
+        InputError: an unknown metric, or runs that differ in more than these columns.
+    """
+    by = ["dataset", "detector", "strategy"]
+    return _each(metrics, lambda column: summarise(rows, column, by), len(by))
+
+
+def differences(
+    rows: pd.DataFrame,
+    metrics: Sequence[str] = tuple(COLUMNS),
+    first: str = METHOD,
+    second: str = BASELINE,
+) -> pd.DataFrame:
+    """How much larger each metric is under strategy `first` than under `second`, in paired runs.
+
+    The unit is the seed, as it is for the means beside which the differences stand: the interval
+    tells how well they are known for these categories, not for others.
+
+    Returns:
+        dataset, detector, metric, mean, low, high (95 %), n, pairs, wins; see
+        `statistics.paired_difference`.
+    """
+    by = ["dataset", "detector"]
+    return _each(
+        metrics,
+        lambda column: paired_difference(
+            rows, column, "strategy", first, second, by, pair=("seed", "category")
+        ),
+        len(by),
+    )
+
+
+def beside(
+    rows: pd.DataFrame,
+    metrics: Sequence[str] = ("image_auroc",),
+    first: str = METHOD,
+    second: str = BASELINE,
+) -> pd.DataFrame:
+    """Reported and measured values of two strategies, one row a data set, detector and metric.
+
+    The reported values are those of the data set that the runs' data set stands in for. They stay
+    empty where there is none in the paper: for images that only share the layout of MVTec AD.
+
+    Args:
+        rows: of `experiments.run`, one contamination for each data set.
+        metrics: keys of `COLUMNS`.
+        first, second: the strategies to compare.
+
+    Returns:
+        Numbers in [0, 1] and their differences: `data` (in words), `dataset`, `contamination`,
+        `detector`, `metric`; `reported_{second}`, `reported_{first}`, `reported_difference`;
+        `measured_{second}` and `measured_{first}`, each with `_low` and `_high`;
+        `measured_difference` (first minus second) with `_low` and `_high`; `seeds`, `categories`,
+        `pairs`.
+    """
+    keys = ["dataset", "detector", "metric"]
+    table = rows[["dataset", "contamination", "detector"]].drop_duplicates()
+    table.insert(0, "data", table["dataset"].map(_names(rows)))
+    if table.duplicated(["dataset", "detector"]).any():
+        raise InputError("the runs of a data set differ in contamination; give those of one level.")
+    table = table.merge(pd.DataFrame({"metric": list(metrics)}), how="cross")
+    printed = reported()[["dataset", "detector", "strategy", "metric", "value"]]
+    printed = printed[printed["dataset"].isin(_published(rows))]
+    ours = measured(rows, metrics)
+    for strategy in (second, first):
+        theirs = printed[printed["strategy"] == strategy].drop(columns="strategy")
+        table = table.merge(theirs, on=keys, how="left").rename(
+            columns={"value": f"reported_{strategy}"}
+        )
+    table["reported_difference"] = table[f"reported_{first}"] - table[f"reported_{second}"]
+    for strategy in (second, first):
+        table = _joined(table, ours[ours["strategy"] == strategy], f"measured_{strategy}")
+    counts = ours[ours["strategy"] == first].rename(columns={"n": "seeds"})
+    gain = differences(rows, metrics, first, second)
+    table = _joined(table, gain, "measured_difference")
+    table = table.merge(counts[[*keys, "seeds", "categories"]], on=keys, how="left")
+    table = table.merge(gain[[*keys, "pairs"]], on=keys, how="left")
+    return table.round(6)
+
+
+def readable(table: pd.DataFrame, first: str = METHOD, second: str = BASELINE) -> pd.DataFrame:
+    """A table of `beside` as text, in percent and points; two levels of columns."""
+    one_metric = len(set(table["metric"])) == 1
+    columns: dict[tuple[str, str], list[str]] = {
+        ("", "data"): table["data"].tolist(),
+        ("", "detector"): [label(name) for name in table["detector"]],
+    }
+    if not one_metric:
+        columns["", "metric"] = [label(name) for name in table["metric"]]
+    for source, start in ((REPORTED, "reported_"), (MEASURED, "measured_")):
+        for strategy in (second, first):
+            columns[source, label(strategy)] = _numbers(table, f"{start}{strategy}")
+        columns[source, "difference"] = _numbers(table, f"{start}difference", "+")
+    return pd.DataFrame(columns)
+
+
+def flat(table: pd.DataFrame) -> pd.DataFrame:
+    """One level of columns instead of two: "reported: plain"."""
+    short = {REPORTED: "reported: ", MEASURED: "measured: ", "": ""}
+    return table.set_axis([short[top] + name for top, name in _levels(table)], axis=1)
+
+
+def finding(table: pd.DataFrame) -> str:
+    """One sentence on a table of `beside`: in how many rows the difference is settled."""
+    sentences = []
+    for metric, part in table.groupby("metric", sort=False):
+        up = (part["measured_difference_low"] > 0).sum()
+        down = (part["measured_difference_high"] < 0).sum()
+        sentences.append(
+            f"{label(str(metric))}: CoMet is ahead in {(part['measured_difference'] > 0).sum()} of "
+            f"{len(part)} rows, and the interval leaves out zero in {up} of them; it is behind in "
+            f"{(part['measured_difference'] < 0).sum()}, with zero left out in {down}."
+        )
+    return " ".join(sentences)
+
+
+def files(table: pd.DataFrame, name: str, caption: str) -> dict[str, bytes]:
+    """A table of `beside` as files: every number as CSV, the readable text as LaTeX and HTML.
+
+    The LaTeX is a `table` environment for the package booktabs, labelled tab:NAME.
+
+    Returns:
+        File name to content, in UTF-8: NAME.csv, NAME.tex, NAME.html.
+    """
+    text = readable(table)
+    words = text.columns.get_level_values(0).tolist().count("")
+    plain = text.map(_latex)
+    plain.columns = pd.MultiIndex.from_tuples(
+        [(_latex(top), _latex(name)) for top, name in _levels(text)]
+    )
+    ruled = plain.style.hide(axis="index").to_latex(
+        column_format="l" * words + "r" * (text.shape[1] - words),
+        hrules=True,
+        multicol_align="c",
+        caption=_latex(caption),
+        label=f"tab:{name}",
+        position_float="centering",
+    )
+    page = text.style.hide(axis="index").format(escape="html").set_caption(html.escape(caption))
+    page.set_uuid(name).set_table_styles(
+        [
+            {"selector": "", "props": "border-collapse: collapse; font-family: sans-serif"},
+            {"selector": "caption", "props": "text-align: left; padding: .5em"},
+            {"selector": "th, td", "props": "padding: .25em .7em; text-align: left"},
+            {"selector": "thead tr:last-child th", "props": "border-bottom: 1px solid"},
+        ]
+    )
+    return {
+        f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode(),
+        f"{name}.tex": ruled.encode(),
+        f"{name}.html": page.to_html(doctype_html=True).encode(),
+    }
+
+
+def export(table: pd.DataFrame, folder: str | Path, name: str, caption: str) -> list[Path]:
+    """Write the `files` of a table, each under a temporary name and then renamed.
+
+    Returns:
+        The paths: NAME.csv, NAME.tex and NAME.html in `folder`, which is made if need be.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    folder = Path(folder).expanduser()
+    paths = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files(table, name, caption).items():
+            aside = folder / f".{file}.part"
+            aside.write_bytes(content)
+            paths.append(aside.replace(folder / file))
+    except OSError as error:
+        raise InputError(
+            f"tables cannot be written to '{folder}' ({error.strerror}); name another folder."
+        ) from None
+    return paths
+
+
+def links(contents: Mapping[str, bytes]) -> str:
+    """HTML with a link to each file, which the page itself holds: it works offline and in Jupyter.
+
+    Args:
+        contents: file name to content, as of `files`.
+    """
+    found = []
+    for file, content in contents.items():
+        suffix = file.rpartition(".")[2]
+        data = base64.b64encode(content).decode()
+        found.append(
+            f'<a download="{html.escape(file)}" '
+            f'href="data:{TYPES[suffix]};charset=utf-8;base64,{data}">{SUFFIXES[suffix]}</a>'
+        )
+    return f'<p class="files">This table as {", ".join(found[:-1])} or {found[-1]}</p>'
+
+
+def offer(table: pd.DataFrame, name: str, caption: str, folder: str = "") -> None:
+    """Display links to the files of a table and, given a folder, write them there as well."""
+    content = links(files(table, name, caption))
+    if folder:
+        export(table, folder, name, caption)
+    markdown = f"```{{raw}} html\n{content}\n```"
+    display({"text/html": content, "text/markdown": markdown}, raw=True)
+
+
+def label(name: str) -> str:
+    """A metric, detector or strategy as it is written in tables; itself if it has no other name."""
+    return LABELS.get(name, name)
+
+
+def _each(
+    metrics: Sequence[str], compute: Callable[[str], pd.DataFrame], place: int
+) -> pd.DataFrame:
+    """The tables of several metrics below each other, with a column `metric` at `place`."""
+    unknown = [metric for metric in metrics if metric not in COLUMNS]
+    if unknown or not metrics:
+        raise InputError(f"unknown metric '{[*unknown, ''][0]}'; there are {', '.join(COLUMNS)}.")
+    parts = []
+    for metric in metrics:
+        part = compute(COLUMNS[metric])
+        part.insert(place, "metric", metric)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _joined(table: pd.DataFrame, intervals: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The table with mean, low and high of `intervals` as columns NAME, NAME_low, NAME_high."""
+    keys = ["dataset", "detector", "metric"]
+    columns = {"mean": name, "low": f"{name}_low", "high": f"{name}_high"}
+    return table.merge(intervals[[*keys, *columns]].rename(columns=columns), on=keys, how="left")
+
+
+def _levels(table: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(*(table.columns.get_level_values(level) for level in (0, 1)), strict=True))
+
+
+def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> list[str]:
+    """A column in percent, with its interval where it has one."""
+    found = []
+    for row in table.to_dict("records"):
+        value, low, high = (row.get(f"{column}{end}", math.nan) for end in ("", "_low", "_high"))
+        text = "–" if math.isnan(value) else _percent(value, sign)
+        if not math.isnan(low):
+            text += f" [{_percent(low, sign)}, {_percent(high, sign)}]"
+        found.append(text)
+    return found
+
+
+def _percent(value: float, sign: str) -> str:
+    rounded = round(100 * value, 1) + 0.0  # never "-0.0"
+    return f"{rounded:{sign}.1f}".replace("-", MINUS)
+
+
+def _names(rows: pd.DataFrame) -> dict[str, str]:
+    """What to call each data set: stand-ins say so, and so do folders of unknown origin."""
+    found = {}
+    for dataset, part in rows.groupby("dataset", sort=False):
+        name = NAMES.get(str(dataset), str(dataset))
+        if part["synthetic"].all():
+            name += " stand-in"
+        elif dataset not in _published(rows):
+            name = "layout of " + name
+        found[str(dataset)] = name
+    return found
+
+
+def _published(rows: pd.DataFrame) -> list[str]:
+    """Data sets among the runs' that are, or stand in for, what their name says."""
+    known = []
+    for dataset, part in rows.groupby("dataset"):
+        ours = part["synthetic"].all() or set(part["category"]) <= MVTEC_AD
+        if dataset != "mvtec_ad" or ours:
+            known.append(str(dataset))
+    return known
+
+
+def _latex(text: str) -> str:
+    """Text with the characters that LaTeX reads as commands escaped."""
+    for character in "&%$#_":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("–", "--").replace(MINUS, "$-$")
