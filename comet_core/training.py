@@ -29,7 +29,7 @@ from comet_core.confidence import confidence_weights, iqr_threshold, weighted_lo
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
-from comet_core.meta import Batch, Parameters, meta_gradient, sample_tasks
+from comet_core.meta import Batch, Parameters, Tasks, meta_gradient, sample_tasks
 from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
 
 
@@ -70,6 +70,12 @@ class Training:
     final: Confidence
     used: Tensor
     ids: list[str]
+
+
+Step = Callable[[Batch, torch.Generator], dict[str, float]]
+"""Leaves the gradient of a batch (samples, weights, noise) in the parameters, and tells losses."""
+MakeStep = Callable[[Detector, TrainingSettings], Step]
+Weigh = Callable[[Detector, Tensor, TrainingSettings], Confidence]
 
 
 def confidence(detector: Detector, samples: Tensor, settings: TrainingSettings) -> Confidence:
@@ -126,8 +132,14 @@ def train(
     *,
     on_epoch: Callable[[int, Detector], None] | None = None,
     progress: bool = False,
+    weigh: Weigh | None = None,
+    make_step: MakeStep | None = None,
 ) -> Training:
-    """Train a built detector on samples (N, P, D); see `fit`."""
+    """Train a built detector on samples (N, P, D); see `fit`.
+
+    `weigh` replaces `confidence` at a refresh of the weights, `make_step` what makes the strategy's
+    step: `comet_core.audit` measures what another rule or step would do.
+    """
     count = len(samples)
     if count != len(ids) or len(set(ids)) != count:
         raise InputError(f"{count} training samples need as many different ids, got {len(ids)}.")
@@ -135,9 +147,7 @@ def train(
         raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = detector.optimiser(settings.learning_rate)
-    step = (
-        _MetaStepper(detector, settings) if settings.strategy in META else _PlainStepper(detector)
-    )
+    step = (make_step or _step)(detector, settings)
     batches = max(1, round(count / settings.batch_size))
     epochs = settings.epochs
     if settings.max_steps is not None:
@@ -151,7 +161,7 @@ def train(
         started = time.perf_counter()
         since = epoch - settings.warmup_epochs
         if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
-            current = confidence(detector, samples, settings)
+            current = (weigh or confidence)(detector, samples, settings)
             weights, threshold = current.weights, current.threshold
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()
@@ -212,10 +222,14 @@ def _batch(
     return (chosen, weight) if noise is None else (chosen, weight, noise)
 
 
-class _PlainStepper:
+def _step(detector: Detector, settings: TrainingSettings) -> Step:
+    return (MetaStepper if settings.strategy in META else PlainStepper)(detector, settings)
+
+
+class PlainStepper:
     """The gradient of equation 3 on the batch."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, settings: TrainingSettings) -> None:
         self.detector = detector
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
@@ -226,7 +240,7 @@ class _PlainStepper:
         return {"loss": loss.item()}
 
 
-class _MetaStepper:
+class MetaStepper:
     """The meta-gradient of equation 8 on tasks made of the batch, with lambda by equations 4-5.
 
     Lambda comes from the pairs of the steps before, so that the penalty's strength is a constant
@@ -243,6 +257,11 @@ class _MetaStepper:
         samples, weights, *noise = batch
         return weighted_loss(functional_call(self.detector, parameters, (samples, *noise)), weights)
 
+    def split(self, batch: Batch, tasks: Tasks) -> tuple[Batch, Batch]:
+        """The training parts (T, m, ...) and the validation parts (T, k, ...) of the tasks."""
+        train = tuple(one[tasks.train] for one in batch)
+        return train, tuple(one[tasks.validation] for one in batch)
+
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         s = self.settings
         sigma = self.window.covariance()
@@ -252,8 +271,7 @@ class _MetaStepper:
         result = meta_gradient(
             self.loss,
             {name: p.detach() for name, p in parameters.items()},
-            tuple(one[tasks.train] for one in batch),
-            tuple(one[tasks.validation] for one in batch),
+            *self.split(batch, tasks),
             alpha=s.alpha,
             steps=s.inner_steps,
             order=s.order,

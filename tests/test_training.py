@@ -1,5 +1,6 @@
 """The training loop: every strategy, every setting, every edge."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,8 @@ from comet_core.config import RunConfig, Strategy, TrainingSettings
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
-from comet_core.training import Training, _batch, fit
+from comet_core.meta import Batch
+from comet_core.training import Confidence, MetaStepper, Training, _batch, confidence, fit, train
 
 STRATEGIES: tuple[Strategy, ...] = ("plain", "reject", "soft", "meta", "comet")
 BASE: dict[str, Any] = {"epochs": 3, "batch_size": 6, "warmup_epochs": 1, "learning_rate": 1e-2}
@@ -275,6 +277,43 @@ def test_on_epoch_sees_every_epoch() -> None:
         on_epoch=lambda epoch, detector: seen.append(epoch),
     )
     assert seen == [1, 2, 3]
+
+
+def test_a_rule_and_a_step_can_be_replaced() -> None:
+    """By themselves they change nothing; by others, what they decide."""
+    settings = TrainingSettings(**BASE, strategy="comet", kappa=0.0)
+    maps, ids = blobs()
+
+    def trained_with(**hooks: Any) -> tuple[Training, list[Tensor]]:
+        detector = detector_of("differnet")
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            samples = detector.fit_input(maps)
+        return train(detector, samples, ids, settings, **hooks), state(detector)
+
+    def half(detector: Detector, samples: Tensor, settings: TrainingSettings) -> Confidence:
+        found = confidence(detector, samples, settings)
+        return replace(found, weights=torch.full_like(found.weights, 0.5))
+
+    class Standstill(MetaStepper):
+        def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+            values = super().__call__(batch, generator)
+            for p in self.detector.parameters():
+                p.grad = None
+            return values
+
+    plain, as_is = trained_with()
+    same, again = trained_with(weigh=confidence, make_step=MetaStepper)
+    assert same.history["loss"].equals(plain.history["loss"])
+    assert all(torch.equal(a, b) for a, b in zip(as_is, again, strict=True))
+    halved, _ = trained_with(weigh=half)
+    assert halved.history["mean_weight"].tolist()[1:] == [0.5, 0.5]
+    _, unmoved = trained_with(make_step=Standstill)
+    fresh = detector_of("differnet")
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        fresh.fit_input(maps)
+    assert all(torch.equal(a, b) for a, b in zip(unmoved, state(fresh), strict=True))
 
 
 def test_settings_are_strict_and_profiles_fill_in() -> None:
