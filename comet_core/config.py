@@ -171,7 +171,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
             "epochs": 15,
             "batch_size": 24,
             "learning_rate": 3e-4,
-            "tasks": 2,
+            "tasks": 1,
             "warmup_epochs": 1,
         },
     },

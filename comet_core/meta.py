@@ -35,7 +35,8 @@ class MetaStep(NamedTuple):
 
     `gradient` is that of the mean over tasks of L_meta; `objective` that mean; `train_losses` and
     `val_losses` (T,) are the like-for-like pairs of equation 4: both at theta', both weighted, both
-    without the penalty.
+    without the penalty, and both of as many samples (the first of the training part where that is
+    the larger one), so that they scatter alike.
     """
 
     gradient: Parameters
@@ -96,8 +97,10 @@ def adapt(
             loss(theta, batch), list(theta.values()), create_graph=differentiable
         )
         with torch.set_grad_enabled(differentiable):
+            # Without a graph theta' takes the gradient's place: for a flow, a third set of tensors
+            # the size of all weights is time lost.
             parameters = {
-                name: torch.sub(p, g, alpha=alpha)
+                name: torch.sub(p, g, alpha=alpha, out=None if differentiable else g)
                 for (name, p), g in zip(theta.items(), gradient, strict=True)
             }
     if not differentiable:
@@ -151,7 +154,7 @@ def meta_gradient(
             loss, theta, part, held_out, alpha, steps, lambda_sigma
         )
         with torch.no_grad():
-            train_loss = loss(adapted, part)
+            train_loss = loss(adapted, tuple(one[: len(held_out[0])] for one in part))
         values.append((objective.detach(), train_loss, val_loss.detach()))
         for name, g in gradient.items():
             total[name] = total[name].add_(g) if task else g

@@ -152,6 +152,8 @@ def train(
     epochs = settings.epochs
     if settings.max_steps is not None:
         epochs = min(epochs, -(-settings.max_steps // batches))
+    whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
+    scored = detector.sketch(samples) if whole else samples
     weights = torch.ones(count)
     threshold = float("nan")
     history: list[dict[str, float]] = []
@@ -161,7 +163,7 @@ def train(
         started = time.perf_counter()
         since = epoch - settings.warmup_epochs
         if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
-            current = (weigh or confidence)(detector, samples, settings)
+            current = (weigh or confidence)(detector, scored, settings)
             weights, threshold = current.weights, current.threshold
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()

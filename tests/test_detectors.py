@@ -254,3 +254,14 @@ def test_batch_norm_is_pure_in_training_and_exact_in_scoring() -> None:
     norm.measure(x)
     gain, shift = norm.affine()
     assert torch.allclose(gain * x + shift, y, atol=1e-4)
+
+
+def test_a_sketch_is_every_second_patch_of_every_second_row() -> None:
+    detector = make_detector("simplenet", {})
+    detector.grid = (16, 20)
+    samples = torch.arange(2 * 320.0).view(2, 320, 1)
+    rows, columns = range(0, 16, 2), range(0, 20, 2)
+    wanted = [20 * row + column for row in rows for column in columns]
+    assert detector.sketch(samples)[1].squeeze(1).tolist() == [320 + place for place in wanted]
+    detector.grid = (8, 40)
+    assert detector.sketch(samples) is samples

@@ -102,9 +102,19 @@ class Detector(nn.Module, ABC):
         """How many of an image's parts one training step looks at."""
         return parts
 
+    def sketch(self, samples: Tensor) -> Tensor:
+        """The parts that suffice to score whole images while training: fewer, where parts overlap.
+
+        The weights of images are refreshed from these; final scores are of all parts.
+        """
+        return samples
+
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
-        """The optimiser of the outer loop, or of plain training."""
-        return torch.optim.Adam(self.parameters(), lr=learning_rate)
+        """The optimiser of the outer loop, or of plain training.
+
+        Fused implementations go through the weights once, not once an operation.
+        """
+        return torch.optim.Adam(self.parameters(), lr=learning_rate, fused=True)
 
     def forward(self, samples: Tensor, noise: Tensor | None = None) -> Tensor:
         """`losses`, so that `torch.func.functional_call` reaches them."""

@@ -158,5 +158,10 @@ class DifferNet(Detector):
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
         """Adam with the published betas, epsilon and weight decay."""
         return torch.optim.Adam(
-            self.parameters(), lr=learning_rate, betas=(0.8, 0.8), eps=1e-4, weight_decay=1e-5
+            self.parameters(),
+            lr=learning_rate,
+            betas=(0.8, 0.8),
+            eps=1e-4,
+            weight_decay=1e-5,
+            fused=True,
         )
