@@ -2,20 +2,16 @@
 
 What the paper prints is `reported`, what our runs give is `measured`; the two never share a column,
 and nothing is computed across them. `beside` puts them into one row for each data set, detector and
-metric, `readable` makes text of that, and `files` makes CSV, LaTeX and HTML.
+metric, and `readable` makes text of that.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files as resources
-from pathlib import Path
 
 import pandas as pd
-from IPython.display import display
 
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, METHOD
@@ -55,8 +51,6 @@ MVTEC_AD = frozenset(
 """The categories of MVTec AD. Its layout is everybody's, so a folder that only looks like it must
 not be set beside the paper's numbers for it."""
 REPORTED, MEASURED = "reported in the paper", "measured here"
-TYPES = {"csv": "text/csv", "tex": "text/plain", "html": "text/html"}
-SUFFIXES = {"csv": "CSV", "tex": "LaTeX", "html": "HTML"}
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -145,7 +139,7 @@ def beside(
     """
     keys = ["dataset", "detector", "metric"]
     table = rows[["dataset", "contamination", "detector"]].drop_duplicates()
-    table.insert(0, "data", table["dataset"].map(_names(rows)))
+    table.insert(0, "data", table["dataset"].map(data_names(rows)))
     if table.duplicated(["dataset", "detector"]).any():
         raise InputError("the runs of a data set differ in contamination; give those of one level.")
     table = table.merge(pd.DataFrame({"metric": list(metrics)}), how="cross")
@@ -187,7 +181,7 @@ def readable(table: pd.DataFrame, first: str = METHOD, second: str = BASELINE) -
 def flat(table: pd.DataFrame) -> pd.DataFrame:
     """One level of columns instead of two: "reported: plain"."""
     short = {REPORTED: "reported: ", MEASURED: "measured: ", "": ""}
-    return table.set_axis([short[top] + name for top, name in _levels(table)], axis=1)
+    return table.set_axis([short[top] + name for top, name in headings(table)], axis=1)
 
 
 def finding(table: pd.DataFrame) -> str:
@@ -202,94 +196,6 @@ def finding(table: pd.DataFrame) -> str:
             f"{(part['measured_difference'] < 0).sum()}, with zero left out in {down}."
         )
     return " ".join(sentences)
-
-
-def files(table: pd.DataFrame, name: str, caption: str) -> dict[str, bytes]:
-    """A table of `beside` as files: every number as CSV, the readable text as LaTeX and HTML.
-
-    The LaTeX is a `table` environment for the package booktabs, labelled tab:NAME.
-
-    Returns:
-        File name to content, in UTF-8: NAME.csv, NAME.tex, NAME.html.
-    """
-    text = readable(table)
-    words = text.columns.get_level_values(0).tolist().count("")
-    plain = text.map(_latex)
-    plain.columns = pd.MultiIndex.from_tuples(
-        [(_latex(top), _latex(name)) for top, name in _levels(text)]
-    )
-    ruled = plain.style.hide(axis="index").to_latex(
-        column_format="l" * words + "r" * (text.shape[1] - words),
-        hrules=True,
-        multicol_align="c",
-        caption=_latex(caption),
-        label=f"tab:{name}",
-        position_float="centering",
-    )
-    page = text.style.hide(axis="index").format(escape="html").set_caption(html.escape(caption))
-    page.set_uuid(name).set_table_styles(
-        [
-            {"selector": "", "props": "border-collapse: collapse; font-family: sans-serif"},
-            {"selector": "caption", "props": "text-align: left; padding: .5em"},
-            {"selector": "th, td", "props": "padding: .25em .7em; text-align: left"},
-            {"selector": "thead tr:last-child th", "props": "border-bottom: 1px solid"},
-        ]
-    )
-    return {
-        f"{name}.csv": table.to_csv(index=False, lineterminator="\n").encode(),
-        f"{name}.tex": ruled.encode(),
-        f"{name}.html": page.to_html(doctype_html=True).encode(),
-    }
-
-
-def export(table: pd.DataFrame, folder: str | Path, name: str, caption: str) -> list[Path]:
-    """Write the `files` of a table, each under a temporary name and then renamed.
-
-    Returns:
-        The paths: NAME.csv, NAME.tex and NAME.html in `folder`, which is made if need be.
-
-    Raises:
-        InputError: the folder cannot be made or written to.
-    """
-    folder = Path(folder).expanduser()
-    paths = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for file, content in files(table, name, caption).items():
-            aside = folder / f".{file}.part"
-            aside.write_bytes(content)
-            paths.append(aside.replace(folder / file))
-    except OSError as error:
-        raise InputError(
-            f"tables cannot be written to '{folder}' ({error.strerror}); name another folder."
-        ) from None
-    return paths
-
-
-def links(contents: Mapping[str, bytes]) -> str:
-    """HTML with a link to each file, which the page itself holds: it works offline and in Jupyter.
-
-    Args:
-        contents: file name to content, as of `files`.
-    """
-    found = []
-    for file, content in contents.items():
-        suffix = file.rpartition(".")[2]
-        data = base64.b64encode(content).decode()
-        found.append(
-            f'<a download="{html.escape(file)}" '
-            f'href="data:{TYPES[suffix]};charset=utf-8;base64,{data}">{SUFFIXES[suffix]}</a>'
-        )
-    return f'<p class="files">This table as {", ".join(found[:-1])} or {found[-1]}</p>'
-
-
-def offer(table: pd.DataFrame, name: str, caption: str, folder: str = "") -> None:
-    """Display links to the files of a table and, given a folder, write them there as well."""
-    content = links(files(table, name, caption))
-    if folder:
-        export(table, folder, name, caption)
-    markdown = f"```{{raw}} html\n{content}\n```"
-    display({"text/html": content, "text/markdown": markdown}, raw=True)
 
 
 def label(name: str) -> str:
@@ -319,7 +225,8 @@ def _joined(table: pd.DataFrame, intervals: pd.DataFrame, name: str) -> pd.DataF
     return table.merge(intervals[[*keys, *columns]].rename(columns=columns), on=keys, how="left")
 
 
-def _levels(table: pd.DataFrame) -> list[tuple[str, str]]:
+def headings(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The columns of a table of `readable`: pairs of a heading, maybe empty, and a name."""
     return list(zip(*(table.columns.get_level_values(level) for level in (0, 1)), strict=True))
 
 
@@ -328,19 +235,20 @@ def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> list[str]:
     found = []
     for row in table.to_dict("records"):
         value, low, high = (row.get(f"{column}{end}", math.nan) for end in ("", "_low", "_high"))
-        text = "–" if math.isnan(value) else _percent(value, sign)
+        text = "–" if math.isnan(value) else signed(value, sign)
         if not math.isnan(low):
-            text += f" [{_percent(low, sign)}, {_percent(high, sign)}]"
+            text += f" [{signed(low, sign)}, {signed(high, sign)}]"
         found.append(text)
     return found
 
 
-def _percent(value: float, sign: str) -> str:
+def signed(value: float, sign: str = "+") -> str:
+    """A share in percent, or a difference in points, with one decimal."""
     rounded = round(100 * value, 1) + 0.0  # never "-0.0"
     return f"{rounded:{sign}.1f}".replace("-", MINUS)
 
 
-def _names(rows: pd.DataFrame) -> dict[str, str]:
+def data_names(rows: pd.DataFrame) -> dict[str, str]:
     """What to call each data set: stand-ins say so, and so do folders of unknown origin."""
     found = {}
     for dataset, part in rows.groupby("dataset", sort=False):
@@ -361,10 +269,3 @@ def _published(rows: pd.DataFrame) -> list[str]:
         if dataset != "mvtec_ad" or ours:
             known.append(str(dataset))
     return known
-
-
-def _latex(text: str) -> str:
-    """Text with the characters that LaTeX reads as commands escaped."""
-    for character in "&%$#_":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("–", "--").replace(MINUS, "$-$")

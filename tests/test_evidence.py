@@ -57,17 +57,29 @@ def test_the_grids_share_runs(embedded: Path) -> None:
 
 def test_ones_own_data_have_the_common_layout_and_all_their_categories(embedded: Path) -> None:
     root = str(embedded / "mvtec_ad")
-    (grid,) = evidence.curves("demo", data_root=root)
-    assert (grid["dataset"], str(grid["data_root"])) == ("mvtec_ad", root)
-    assert grid["category"] == ["a", "b"]
-    (grid,) = evidence.comparison("demo", data_root=root, categories=["b"], contamination=0.05)
+    grids = evidence.curves("demo", data_root=root)
+    assert [grid["detector"] for grid in grids] == list(evidence.DETECTORS)
+    for grid in grids:
+        assert (grid["dataset"], str(grid["data_root"])) == ("mvtec_ad", root)
+        assert grid["category"] == ["a", "b"]
+    grid, _ = evidence.comparison("demo", data_root=root, categories=["b"], contamination=0.05)
     assert grid["category"] == ["b"] and grid["contamination"] == 0.05
 
 
 def test_several_data_sets_lie_side_by_side(embedded: Path) -> None:
     grids = evidence.curves("demo", datasets=["viaduct", "ksdd2_clean"], data_root=str(embedded))
+    grids = grids[:: len(evidence.DETECTORS)]
     assert [Path(grid["data_root"]).name for grid in grids] == ["viaduct", "ksdd2"]
     assert [grid["category"] for grid in grids] == [["c"], ["ksdd2"]]
+
+
+def test_only_embedded_data_are_cut_short(embedded: Path) -> None:
+    for grid in (evidence.curves, evidence.comparison):
+        assert {c.train_limit for c in expand(grid("demo"))} == {60}
+        root = str(embedded / "mvtec_ad")
+        own = expand(grid("demo", data_root=root, categories=["a"]))
+        assert {c.train_limit for c in own} == {None}
+        assert {c.options.get("patches") for c in own} == {None}
 
 
 def test_what_is_not_there_is_named(embedded: Path) -> None:

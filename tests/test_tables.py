@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comet_core import tables
+from comet_core import table_files, tables
 from comet_core.errors import InputError
 from comet_core.statistics import mean_interval
 
@@ -110,7 +110,7 @@ def test_the_finding_counts_what_is_settled(rows: pd.DataFrame) -> None:
 
 def test_files_hold_the_table(rows: pd.DataFrame) -> None:
     table = tables.beside(rows)
-    found = tables.files(table, "auroc", "Means & intervals at 10 %")
+    found = table_files.files(table, "auroc", "Means & intervals at 10 %")
     assert list(found) == ["auroc.csv", "auroc.tex", "auroc.html"]
     back = pd.read_csv(io.BytesIO(found["auroc.csv"]))
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
@@ -126,19 +126,19 @@ def test_files_hold_the_table(rows: pd.DataFrame) -> None:
 def test_export_leaves_whole_files_and_nothing_else(rows: pd.DataFrame, tmp_path: Path) -> None:
     table = tables.beside(rows)
     folder = tmp_path / "new" / "tables"
-    paths = tables.export(table, folder, "auroc", "Caption")
-    again = tables.export(table, folder, "auroc", "Caption")
+    paths = table_files.export(table, folder, "auroc", "Caption")
+    again = table_files.export(table, folder, "auroc", "Caption")
     assert paths == again == [folder / f"auroc.{end}" for end in ("csv", "tex", "html")]
     assert sorted(folder.iterdir()) == sorted(paths)
-    expected = tables.files(table, "auroc", "Caption")
+    expected = table_files.files(table, "auroc", "Caption")
     assert all(path.read_bytes() == expected[path.name] for path in paths)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="name another folder"):
-        tables.export(table, tmp_path / "file", "auroc", "Caption")
+        table_files.export(table, tmp_path / "file", "auroc", "Caption")
 
 
 def test_links_carry_the_files_themselves() -> None:
-    text = tables.links({"a.csv": b"x,y\n1,2\n", "a.tex": "±".encode()})
+    text = table_files.links({"a.csv": b"x,y\n1,2\n", "a.tex": "±".encode()})
     found = re.findall(r'download="([^"]+)" href="data:[^;]+;charset=utf-8;base64,([^"]+)"', text)
     assert {name: base64.b64decode(data) for name, data in found} == {
         "a.csv": b"x,y\n1,2\n",

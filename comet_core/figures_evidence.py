@@ -1,0 +1,168 @@
+"""Figures of the evidence: what contamination costs (Figure 5 of the paper)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from comet_core.errors import InputError
+from comet_core.evidence import BASELINE, DETECTORS, METHOD
+from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
+from comet_core.noise import curves
+from comet_core.tables import data_names, label
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "plain": {"color": INK, "marker": "o", "ls": "-", "lw": 1.8},
+    "reject": {"color": "#228833", "marker": "s", "ls": (0, (4, 1.5)), "lw": 1.2},
+    "soft": {"color": "#CC8800", "marker": "^", "ls": (0, (4, 1.5)), "lw": 1.2},
+    "meta": {"color": "#AA3377", "marker": "D", "ls": (0, (1.5, 1)), "lw": 1.2},
+    "comet": {"color": "#0077BB", "marker": "o", "ls": "-", "lw": 2.2},
+    "comet+": {"color": "#EE6677", "marker": "v", "ls": "-", "lw": 1.6},
+    "memory_bank": {"color": QUIET, "marker": "P", "ls": (0, (1, 1.5)), "lw": 1.2},
+    "softpatch": {"color": "#33BBEE", "marker": "X", "ls": (0, (1, 1.5)), "lw": 1.2},
+}
+"""How each method is drawn, on paper and on screen: no two share colour and marker."""
+BANDED = (BASELINE, METHOD)
+"""Methods whose interval is a band; the others have bars, or nobody could tell them apart."""
+
+
+def look(method: str) -> dict[str, Any]:
+    """Colour, marker and line of a method; one that has no place in `LOOKS` gets its own."""
+    if method in LOOKS:
+        return LOOKS[method]
+    place = sum(map(ord, method)) % len(LINES)
+    return {"color": LINES[place], "marker": "*", "ls": "-.", "lw": 1.2}
+
+
+@in_house_style
+def noise_curves(rows: pd.DataFrame, note: str) -> Figure:
+    """I-AUROC against contamination, one panel for each detector (row) and data set (column).
+
+    Args:
+        rows: of `noise.prepared`; runs with overlap are left out.
+        note: what they were made from.
+
+    Returns:
+        A figure with a line through the means of each method; 95 % intervals over the seeds, a band
+        for the plain detector and CoMet, a bar for the others. An interval beyond 1 is cut there.
+
+    Raises:
+        InputError: no run without overlap.
+    """
+    points = curves(rows[~rows["overlap"].astype(bool)])
+    figure, panels = _panels(points, rows)
+    methods = _ordered(points["method"])
+    for axes, part in panels:
+        for place, method in enumerate(methods):
+            one = part[part["method"] == method]
+            shift = (place - (len(methods) - 1) / 2) * 0.12
+            _line(axes, one, look(method), shift=0 if method in BANDED else shift)
+    _methods_key(figure, methods)
+    return _noted(figure, note)
+
+
+@in_house_style
+def overlap_curves(rows: pd.DataFrame, note: str) -> Figure:
+    """The same with injected images left in the test set (open marks) and taken out of it (full).
+
+    Args:
+        rows: of `noise.prepared`, runs of both protocols; methods that lack one are left out.
+        note: what they were made from.
+    """
+    under = [set(rows.loc[rows["overlap"] == overlap, "method"]) for overlap in (False, True)]
+    points = curves(rows[rows["method"].isin(under[0] & under[1])])
+    figure, panels = _panels(points, rows)
+    methods = _ordered(points["method"])
+    for axes, part in panels:
+        for method, overlap in itertools.product(methods, (False, True)):
+            one = part[(part["method"] == method) & (part["overlap"] == overlap)]
+            style = {**look(method), "ls": (0, (2, 1.5)) if overlap else "-"}
+            style |= {"markerfacecolor": "white"} if overlap else {}
+            _line(axes, one, style, shift=0, band=not overlap)
+    handles = [_handle(look(method), label(method)) for method in methods]
+    quiet = {"color": QUIET, "marker": "o", "lw": 1.5}
+    handles.append(_handle({**quiet, "ls": "-"}, "injected images leave the test set"))
+    open_marks = {**quiet, "ls": (0, (2, 1.5)), "markerfacecolor": "white"}
+    handles.append(_handle(open_marks, "they stay in it"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=2.4)
+    return _noted(figure, note)
+
+
+def _panels(
+    points: pd.DataFrame, rows: pd.DataFrame
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with axes for each detector and data set, and the points that belong there."""
+    if points.empty:
+        raise InputError("there are no runs to draw curves of; run the grid of `evidence.curves`.")
+    datasets = list(dict.fromkeys(rows["dataset"]))
+    known = [name for name in DETECTORS if name in set(points["detector"])]
+    detectors = [*known, *sorted(set(points["detector"]) - set(known))]
+    figure = Figure(figsize=(WIDTH, 2.05 * len(detectors) + 1.05))
+    grid = figure.subplots(len(detectors), len(datasets), sharex=True, sharey=True, squeeze=False)
+    names = data_names(rows)
+    panels = []
+    for (detector, line), column in itertools.product(
+        zip(detectors, grid, strict=True), range(len(datasets))
+    ):
+        axes, dataset = line[column], datasets[column]
+        axes.set_title(f"{label(detector)}, {names[dataset]}", fontsize=9)
+        axes.grid(axis="y", color="#E5E7EB", lw=0.8)
+        axes.set_axisbelow(True)
+        part = points[(points["dataset"] == dataset) & (points["detector"] == detector)]
+        panels.append((axes, part))
+    for line in grid:
+        line[0].set_ylabel("I-AUROC")
+    for axes in grid[-1]:
+        axes.set_xlabel("injected anomalies / %")
+    levels = sorted(100 * points["contamination"].unique())
+    grid[0, 0].set_xticks(levels, [f"{level:g}" for level in levels])
+    grid[0, 0].set_ylim(*_limits(points))
+    return figure, panels
+
+
+def _limits(points: pd.DataFrame) -> tuple[float, float]:
+    """From below every mean and most of every interval to 1, or just above it."""
+    lowest = min(points["mean"].min(), points["low"].quantile(0.1))
+    return max(0.0, float(lowest) - 0.03), 1.01
+
+
+def _line(
+    axes: Axes, one: pd.DataFrame, style: dict[str, Any], shift: float, band: bool | None = None
+) -> None:
+    """A method's means, with its intervals where there are several seeds."""
+    if one.empty:
+        return
+    x = 100 * one["contamination"] + shift
+    if band or (band is None and one["method"].iloc[0] in BANDED):
+        axes.fill_between(x, one["low"], one["high"], color=style["color"], alpha=0.13, lw=0)
+    else:
+        axes.vlines(x, one["low"], one["high"], color=style["color"], lw=0.8, alpha=0.55)
+    axes.plot(x, one["mean"], ms=4, **style)
+
+
+def _ordered(methods: pd.Series) -> list[str]:
+    """Methods in the order of `LOOKS`, then the others."""
+    found = set(methods)
+    return [name for name in LOOKS if name in found] + sorted(found - set(LOOKS))
+
+
+def _handle(style: dict[str, Any], name: str) -> mpl.lines.Line2D:
+    return mpl.lines.Line2D([], [], ms=5, label=name, **style)
+
+
+def _methods_key(figure: Figure, methods: Sequence[str]) -> None:
+    handles = [_handle(look(method), label(method)) for method in methods]
+    columns = len(methods) if len(methods) < 6 else -(-len(methods) // 2)
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )

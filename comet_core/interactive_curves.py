@@ -1,0 +1,223 @@
+"""Noise curves to choose from without a kernel: data set, detector, method, and what a point is."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any
+
+import pandas as pd
+
+from comet_core.errors import InputError
+from comet_core.evidence import METHOD
+from comet_core.figures_evidence import look
+from comet_core.interactive import _widget
+from comet_core.noise import KEYS, by_seed, curves
+from comet_core.tables import data_names, label
+
+STYLE = """
+<style>
+.turn .choose { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr));
+  gap: .5rem 1rem; margin-bottom: .5rem; }
+.turn .choose label { display: grid; gap: .1rem; font-size: .85rem; }
+.turn select { min-height: 2.2rem; font: inherit; font-size: .95rem; width: 100%; padding: 0 .4rem;
+  color: inherit; background: var(--pst-color-background, #fff);
+  border: 1px solid var(--quiet, #6b7280); border-radius: 4px; }
+.turn svg:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
+.turn .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
+.turn .key svg { width: .9em; }
+.turn output { min-height: 4.5em; }
+</style>
+"""
+
+CHOOSER = """
+(() => {
+const box = document.getElementById(NAME), data = DATA;
+const svg = box.querySelector("svg"), said = box.querySelector("output");
+const [data_set, detector, protocol, method] = box.querySelectorAll("select");
+const [left, right, top, bottom] = [44, 390, 12, 236];
+const x = level => left + 8 + (right - left - 16) * level / data.top_level;
+const y = value => bottom - (bottom - top) * (value - data.low) / (1 - data.low);
+const high = value => Math.min(1, Math.max(data.low, value));
+const per = value => (100 * value).toFixed(1);
+const shape = { o: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", s: "M-4,-4h8v8h-8z",
+  "^": "M0,-5l5,9h-10z", v: "M0,5l5,-9h-10z", D: "M0,-5l5,5l-5,5l-5,-5z",
+  P: "M-2,-5h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
+  X: "M-5,-3l2,-2l3,3l3,-3l2,2l-3,3l3,3l-2,2l-3,-3l-3,3l-2,-2l3,-3z",
+  "*": "M0,-6l1.5,4h4l-3,3l1,4l-3.5,-2l-3.5,2l1,-4l-3,-3h4z" };
+let at = null;
+const percent = value => +(100 * value).toFixed(1);
+const spot = p => [x(p.level).toFixed(1), y(high(p.mean)).toFixed(1)];
+const path = places => "M" + places.join("L");
+const shown = () => data.curves[[data_set.value, detector.value, protocol.value].join("/")] || {};
+const names = () => {
+  const all = Object.keys(shown());
+  return all.includes(method.value) ? [...all.filter(m => m !== method.value), method.value] : all;
+};
+const draw = () => {
+  const found = shown(), chosen = found[method.value] ? method.value : null;
+  let text = "";
+  for (let v = Math.ceil(data.low * 10 - 1e-9) / 10; v < 1.001; v += data.low < .45 ? .2 : .1)
+    text += `<path class="axis" opacity=".35" d="M${left},${y(v)}H${right}"/>
+      <text x="${left - 6}" y="${y(v) + 5}" text-anchor="end">${v.toFixed(1)}</text>`;
+  for (const level of data.levels)
+    text += `<text x="${x(level)}" y="${bottom + 18}" text-anchor="middle">
+      ${percent(level)}</text>`;
+  text += `<path class="axis" d="M${left},${bottom}H${right}"/>
+    <text x="${(left + right) / 2}" y="${bottom + 38}" text-anchor="middle">
+      injected anomalies / %</text>`;
+  for (const name of names()) {
+    const points = found[name], { colour, marker, dash } = data.looks[name];
+    const strong = name === chosen || !chosen;
+    if (name === chosen && points[0].low !== null) {
+      const above = points.map(p => [x(p.level), y(high(p.high))]);
+      const below = points.map(p => [x(p.level), y(high(p.low))]).reverse();
+      text += `<path fill="${colour}" opacity=".18" d="${path([...above, ...below])}z"/>`;
+    }
+    text += `<g data-method="${name}" opacity="${strong ? 1 : .35}" fill="${colour}"
+      stroke="${colour}"><path fill="none" stroke-width="${name === chosen ? 3 : 1.8}"
+      stroke-dasharray="${dash}" d="${path(points.map(spot))}"/>`;
+    text += points.map(p => `<path class="point" stroke="none" d="${shape[marker]}"
+      transform="translate(${spot(p)})"/>`).join("") + "</g>";
+  }
+  const point = at && found[at.name] && found[at.name].find(p => p.level === at.level);
+  if (point)
+    text += `<circle class="here" cx="${spot(point)[0]}" cy="${spot(point)[1]}" r="9"
+      fill="none" stroke="currentColor" stroke-width="2"/>`;
+  svg.innerHTML = text;
+  box.querySelector(".key").innerHTML = Object.keys(found).map(name => {
+    const { colour, marker, label } = data.looks[name];
+    const mark = `<path fill="${colour}" d="${shape[marker]}"/>`;
+    return `<span><svg viewBox="-6 -6 12 12" aria-hidden="true">${mark}</svg> ${label}</span>`;
+  }).join("");
+  if (point) {
+    const between = point.low === null ? "" : ` [${per(point.low)}, ${per(point.high)}]`;
+    const each = Object.entries(point.seeds).map(([seed, v]) => `seed ${seed}: ${per(v)}`);
+    said.innerHTML = `<b>${data.looks[at.name].label}</b> at ${percent(at.level)} %: I-AUROC ` +
+      `${per(point.mean)} %${between}, mean and 95 % interval of ${each.length} seeds.<br>` +
+      `${each.join(", ")}.`;
+  } else if (!Object.keys(found).length) said.textContent = "There are no such runs.";
+  else said.textContent = "Point at a mark, or tap it, for the values of its seeds. " +
+    "Arrow keys go from mark to mark.";
+};
+const nearest = event => {
+  const frame = svg.getBoundingClientRect(), scale = 400 / frame.width;
+  const [px, py] = [(event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale];
+  let best = null, least = 40 ** 2;
+  const found = shown(), chosen = found[method.value] ? [method.value] : Object.keys(found);
+  for (const name of chosen) for (const p of found[name]) {
+    const far = (x(p.level) - px) ** 2 + (y(high(p.mean)) - py) ** 2;
+    if (far < least) [best, least] = [{ name, level: p.level }, far];
+  }
+  if (best) { at = best; draw(); }
+};
+const step = event => {
+  const found = shown(), all = Object.keys(found);
+  const moves = { Left: [-1, 0], Right: [1, 0], Up: [0, -1], Down: [0, 1] };
+  const move = moves[event.key.replace("Arrow", "")];
+  if (!move || !all.length) return;
+  event.preventDefault();
+  const cycle = (list, here, by) => list[(list.indexOf(here) + by + list.length) % list.length];
+  const name = at && found[at.name] ? cycle(all, at.name, move[1])
+    : found[method.value] ? method.value : all[0];
+  const levels = found[name].map(p => p.level);
+  const known = at && levels.includes(at.level);
+  at = { name, level: known ? cycle(levels, at.level, move[0]) : levels[levels.length - 1] };
+  draw();
+};
+svg.addEventListener("pointermove", nearest);
+svg.addEventListener("pointerdown", nearest);
+svg.addEventListener("keydown", step);
+for (const one of box.querySelectorAll("select")) one.addEventListener("change", draw);
+box.hidden = false;
+draw();
+})();
+"""
+
+
+def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
+    """The noise curves as HTML: choose what to see, point at a mark for the values behind it.
+
+    Args:
+        rows: of `noise.prepared`, of either protocol or both.
+        name: the element's id on the page.
+
+    Returns:
+        HTML for `interactive.show_inline`. The values are those of `noise.curves` and
+        `noise.by_seed`, to four digits.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if rows.empty:
+        raise InputError("there are no runs to choose from; run the grid of `evidence.curves`.")
+    points, seeds = curves(rows), by_seed(rows)
+    seeds = seeds.set_index([*KEYS, "contamination"])
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for point in points.to_dict("records"):
+        place = "/".join([point["dataset"], point["detector"], _protocol(point["overlap"])])
+        key = (*(point[column] for column in KEYS), point["contamination"])
+        values = seeds.loc[[key]]
+        found.setdefault(place, {}).setdefault(point["method"], []).append(
+            {
+                "level": point["contamination"],
+                "mean": round(point["mean"], 4),
+                "low": _number(point["low"]),
+                "high": _number(point["high"]),
+                "seeds": {
+                    str(seed): round(value, 4)
+                    for seed, value in zip(values["seed"], values["value"], strict=True)
+                },
+            }
+        )
+    methods = list(dict.fromkeys(points["method"]))
+    lowest = float(min(points["mean"].min(), points["low"].quantile(0.1)))
+    data = {
+        "curves": found,
+        "looks": {method: _look(method) for method in methods},
+        "levels": sorted(float(level) for level in points["contamination"].unique()),
+        "top_level": max(float(points["contamination"].max()), 1e-9),
+        "low": max(0.0, math.floor(20 * lowest - 0.5) / 20),
+    }
+    named = data_names(rows)
+    protocols = {"leave": "leave the test set", "stay": "stay in it"}
+    there = {place.rpartition("/")[2] for place in found}
+    choices = [
+        ("Data", {value: named[value] for value in dict.fromkeys(rows["dataset"])}, ""),
+        ("Detector", {value: label(value) for value in dict.fromkeys(rows["detector"])}, ""),
+        ("Injected images", {key: text for key, text in protocols.items() if key in there}, ""),
+        ("Method", {"": "all", **{value: label(value) for value in methods}}, METHOD),
+    ]
+    body = (
+        f'<div class="choose">{"".join(_select(*choice) for choice in choices)}</div>'
+        '<svg viewBox="0 0 400 280" tabindex="0" role="img" aria-label="I-AUROC against the share '
+        'of injected anomalies, a line for each method; arrow keys go from mark to mark."></svg>'
+        '<div class="key"></div>'
+        '<output aria-live="polite"></output>'
+    )
+    return STYLE.strip() + "\n" + _widget(name, body, CHOOSER, data)
+
+
+def _protocol(overlap: bool) -> str:
+    return "stay" if overlap else "leave"
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
+
+
+def _look(method: str) -> dict[str, str]:
+    style = look(method)
+    solid = style["ls"] == "-"
+    colour = "currentColor" if method == "plain" else style["color"]
+    dash = "none" if solid else "6 3"
+    return {"colour": colour, "marker": style["marker"], "dash": dash, "label": label(method)}
+
+
+def _select(title: str, options: dict[str, str], chosen: str) -> str:
+    inside = "".join(
+        f'<option value="{html.escape(value)}"{" selected" * (value == chosen)}>'
+        f"{html.escape(text)}</option>"
+        for value, text in options.items()
+    )
+    return f"<label>{title}<select>{inside}</select></label>"

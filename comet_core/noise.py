@@ -1,0 +1,171 @@
+"""What contamination costs: runs at several levels in, the curves of Figure 5 and their losses out.
+
+A *method* is a strategy of a detector that is trained, or a detector of its own that no strategy
+applies to (`evidence.with_methods`). Seeds are the sample of every interval here; the categories of
+a data set are averaged within each seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from comet_core.errors import InputError
+from comet_core.evidence import BASELINE, DETECTORS, METHOD, with_methods
+from comet_core.statistics import paired_difference, summarise
+from comet_core.tables import data_names, label, signed
+
+KEYS = ("dataset", "detector", "method", "overlap")
+VALUE = "image_auroc"
+
+
+def prepared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Runs with their `method`, those without contamination counted under either protocol.
+
+    Without injected images there is nothing to overlap, so a clean run is one run for both. A
+    detector of its own is repeated beside every detector that is trained, to compare with.
+
+    Args:
+        rows: of `experiments.run` over the grids of `evidence.curves`.
+
+    Returns:
+        The rows with `method`; those to be drawn in several places are repeated.
+    """
+    rows = with_methods(rows)
+    dirty = rows[rows["contamination"] > 0]
+    clean = rows[rows["contamination"] == 0]
+    parts = [dirty]
+    for overlap in sorted(set(dirty["overlap"])) or [False]:
+        same = dirty.loc[dirty["overlap"] == overlap, ["dataset", "detector", "method"]]
+        wanted = clean.merge(same.drop_duplicates()) if len(dirty) else clean
+        parts.append(wanted.assign(overlap=overlap))
+    rows = pd.concat(parts, ignore_index=True)
+    trained = [name for name in DETECTORS if (rows["detector"] == name).any()]
+    own = ~rows["detector"].isin(DETECTORS)
+    copies = [rows[own].assign(detector=name) for name in trained]
+    return pd.concat([rows[~own], *copies] if copies else [rows], ignore_index=True)
+
+
+def curves(rows: pd.DataFrame) -> pd.DataFrame:
+    """The points of the curves.
+
+    Args:
+        rows: of `prepared`.
+
+    Returns:
+        dataset, detector, method, overlap, contamination; mean, low, high (95 % over seeds), n
+        (seeds), categories.
+    """
+    return summarise(rows, VALUE, [*KEYS, "contamination"])
+
+
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The values behind the points: `KEYS`, contamination, seed, value (mean of the categories)."""
+    keys = [*KEYS, "contamination", "seed"]
+    found = rows.groupby(keys, sort=True)[VALUE].mean()
+    return found.rename("value").reset_index()
+
+
+def losses(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
+    """I-AUROC lost from the clean training set to a contaminated one, in runs of one seed.
+
+    Args:
+        rows: of `prepared`.
+        level: contamination; the highest there is if left out.
+
+    Returns:
+        `KEYS`, level, mean (positive where it falls), low, high, n (seeds).
+
+    Raises:
+        InputError: there are no runs at this level, or none without contamination.
+    """
+    level = rows["contamination"].max() if level is None else level
+    for needed in (0.0, level):
+        if not (rows["contamination"] == needed).any():
+            raise InputError(f"there are no runs at {100 * needed:g} % to tell a loss from.")
+    pairs = ("seed", "category")
+    found = paired_difference(rows, VALUE, "contamination", 0.0, level, KEYS, pair=pairs)
+    found.insert(len(KEYS), "level", level)
+    return found.drop(columns=["pairs", "wins"])
+
+
+def gains(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
+    """I-AUROC of every method less that of the plain detector, at one level, in runs of one seed.
+
+    Returns:
+        `KEYS`, level, mean, low, high, n (seeds); a method that shares no run with plain is absent.
+    """
+    level = rows["contamination"].max() if level is None else level
+    at = rows[rows["contamination"] == level]
+    by = ["dataset", "detector", "overlap"]
+    parts = []
+    for method in dict.fromkeys(at["method"]):
+        if method == BASELINE or not (at["method"] == BASELINE).any():
+            continue
+        found = paired_difference(
+            at, VALUE, "method", method, BASELINE, by, pair=("seed", "category")
+        )
+        found.insert(2, "method", method)
+        found.insert(4, "level", level)
+        parts.append(found.drop(columns=["pairs", "wins"]))
+    columns = [*KEYS, "level", "mean", "low", "high", "n"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def loss_table(rows: pd.DataFrame, overlap: bool = False) -> pd.DataFrame:
+    """What each method loses, and gains on plain, at the highest level, as text in points."""
+    lost, gained = losses(rows), gains(rows)
+    lost, gained = (one[one["overlap"] == overlap] for one in (lost, gained))
+    table = lost.merge(gained, on=list(KEYS), how="left", suffixes=("", "_gain"))
+    level, names = f"{100 * table['level'].iloc[0]:g} %", data_names(rows)
+    return pd.DataFrame(
+        {
+            "data": [names[name] for name in table["dataset"]],
+            "detector": [label(name) for name in table["detector"]],
+            "method": [label(name) for name in table["method"]],
+            f"lost at {level}": [_points(row, sign="") for row in table.to_dict("records")],
+            f"gain on plain at {level}": [
+                _points(row, "_gain") for row in table.to_dict("records")
+            ],
+        }
+    )
+
+
+def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) -> str:
+    """A line for each data set and detector: what methods lose at the highest level, in Markdown.
+
+    Args:
+        rows: of `prepared`; only runs without overlap are told of.
+        methods: in the order to tell of them.
+    """
+    rows = rows[~rows["overlap"].astype(bool)]
+    lost, gained = losses(rows), gains(rows)
+    lines = []
+    for (dataset, detector), part in lost.groupby(["dataset", "detector"], sort=False):
+        told = part.set_index("method")
+        said = [
+            f"{label(method)} loses {_points(told.loc[method].to_dict(), sign='')}"
+            for method in methods
+            if method in told.index
+        ]
+        where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
+        line = f"- **{where}**: at {100 * part['level'].iloc[0]:g} % of injected anomalies "
+        line += ", ".join(said) + " points of I-AUROC"
+        here = gained[(gained["dataset"] == dataset) & (gained["detector"] == detector)]
+        ahead = here[here["method"] == METHOD]
+        if len(ahead):
+            gain = _points(ahead.iloc[0].to_dict())
+            line += f"; {label(METHOD)} minus {label(BASELINE)} is {gain} there"
+        lines.append(line + ".")
+    return "\n".join(lines)
+
+
+def _points(row: Mapping[Any, Any], end: str = "", sign: str = "+") -> str:
+    """A difference in points with its interval, "+3.1 [-0.5, +6.7]"; a dash where there is none."""
+    mean, low, high = (float(row.get(f"{name}{end}", "nan")) for name in ("mean", "low", "high"))
+    if pd.isna(mean):
+        return "–"
+    interval = "" if pd.isna(low) else f" [{signed(low, sign)}, {signed(high, sign)}]"
+    return signed(mean, sign) + interval

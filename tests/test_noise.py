@@ -1,0 +1,208 @@
+"""Noise curves: points, losses and gains by hand; the figure and the chooser show those numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from comet_core import figures, figures_evidence, interactive, noise
+from comet_core.errors import InputError
+from comet_core.interactive_curves import noise_chooser
+from tests import fake_evidence
+from tests.browser.conftest import browser  # noqa: F401
+from tests.test_interactive import open_in
+
+PEERS = pd.concat([fake_evidence.rows(), fake_evidence.peers()])
+BOTH = pd.concat([fake_evidence.rows(), fake_evidence.rows(overlap=True)])
+
+
+def test_a_clean_run_counts_under_both_protocols() -> None:
+    rows = noise.prepared(BOTH)
+    stays = rows[rows["overlap"].astype(bool)]
+    assert set(stays["method"]) == {"plain", "comet"}
+    assert sorted(set(stays["contamination"])) == [0, 0.04, 0.1]
+    assert len(rows) == len(BOTH) + 2 * 2 * 2 * 3
+    assert set(noise.prepared(fake_evidence.rows())["overlap"]) == {False}
+    clean = fake_evidence.rows(levels=[0.0])
+    assert len(noise.prepared(clean)) == len(clean)
+
+
+def test_a_detector_of_its_own_is_beside_all_others() -> None:
+    rows = noise.prepared(PEERS)
+    own = rows[rows["method"] == "memory_bank"]
+    assert set(own["detector"]) == {"simplenet", "differnet"}
+    assert len(own) == 2 * len(fake_evidence.peers())
+
+
+def test_losses_and_gains_are_paired_by_seed() -> None:
+    rows = noise.prepared(fake_evidence.rows())
+    lost = noise.losses(rows).set_index(["dataset", "detector", "method"])
+    for method, rate in fake_evidence.LOSS.items():
+        found = lost.loc[("mvtec_ad", "simplenet", method)]
+        assert found["mean"] == pytest.approx(0.1 * (rate + 0.1))
+        assert found["low"] < found["mean"] < found["high"] and found["n"] == 3
+    assert noise.losses(rows, 0.04)["mean"].max() == pytest.approx(0.04 * 2.1)
+    gained = noise.gains(rows).set_index(["dataset", "detector", "method"])
+    assert ("mvtec_ad", "simplenet", "plain") not in gained.index
+    assert gained.loc[("ksdd2_clean", "differnet", "comet"), "mean"] == pytest.approx(0.1)
+    with pytest.raises(InputError, match="no runs at 0 %"):
+        noise.losses(noise.prepared(fake_evidence.rows(levels=[0.1])))
+
+
+def test_the_table_and_the_lines_tell_the_same() -> None:
+    rows = noise.prepared(BOTH)
+    table = noise.loss_table(rows)
+    assert list(table) == ["data", "detector", "method", "lost at 10 %", "gain on plain at 10 %"]
+    assert len(table) == 2 * 2 * len(fake_evidence.LOSS)
+    stays = noise.loss_table(rows, overlap=True)
+    lines = noise.findings(rows).splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        data, detector = re.match(r"- \*\*(.+), (.+)\*\*: at 10 %", line).groups()  # type: ignore[union-attr]
+        for method in ("plain", "CoMet"):
+            here = (table["data"] == data) & (table["detector"] == detector)
+            told = table.loc[here & (table["method"] == method), "lost at 10 %"].item()
+            assert f"{method} loses {told}" in line and told not in stays["lost at 10 %"].tolist()
+    assert all(
+        line.endswith("; CoMet minus plain is +10.0 [+10.0, +10.0] there.") for line in lines
+    )
+
+
+def test_without_plain_or_comet_less_is_said() -> None:
+    rows = fake_evidence.rows()
+    text = noise.findings(noise.prepared(rows[rows["strategy"] == "soft"]), ["soft"])
+    assert "soft loses 16.0" in text and "minus" not in text
+    one_seed = noise.findings(noise.prepared(fake_evidence.rows(seeds=[0])))
+    assert "plain loses 20.0, CoMet loses 10.0 points" in one_seed
+
+
+# -- the figures
+
+
+def line_of(axes: mpl.axes.Axes, method: str) -> mpl.lines.Line2D:
+    colour = figures_evidence.look(method)["color"]
+    (line,) = [line for line in axes.lines if line.get_color() == colour]
+    return line
+
+
+def test_each_panel_shows_the_means_of_its_own_runs() -> None:
+    rows = noise.prepared(PEERS)
+    figure = figures_evidence.noise_curves(rows, "a note")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{detector}, {data} stand-in"
+        for detector in ("SimpleNet", "DifferNet")
+        for data in ("MVTec AD", "KSDD2")
+    ]
+    points = noise.curves(rows).set_index(["dataset", "detector", "method"])
+    places = [
+        (dataset, detector)
+        for detector in ("simplenet", "differnet")
+        for dataset in ("mvtec_ad", "ksdd2_clean")
+    ]
+    for axes, place in zip(figure.axes, places, strict=True):
+        for method in (*fake_evidence.LOSS, "memory_bank"):
+            expected = points.loc[(*place, method)]
+            line = line_of(axes, method)
+            np.testing.assert_allclose(line.get_ydata(), expected["mean"])
+            np.testing.assert_allclose(line.get_xdata(), 100 * expected["contamination"], atol=0.4)
+        low, high = axes.get_ylim()
+        assert low < points["mean"].min() and high > points["mean"].max()
+
+
+def test_bands_reach_from_low_to_high() -> None:
+    rows = noise.prepared(fake_evidence.rows(datasets=["mvtec_ad"], detectors=["simplenet"]))
+    (axes,) = figures_evidence.noise_curves(rows, "").axes
+    points = noise.curves(rows).set_index("method").loc["comet"]
+    bands = [one for one in axes.collections if isinstance(one, mpl.collections.PolyCollection)]
+    assert len(bands) == 2
+    corners = bands[1].get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(points["low"].min())
+    assert corners[:, 1].max() == pytest.approx(points["high"].max())
+
+
+def test_both_protocols_are_told_apart_by_their_marks() -> None:
+    figure = figures_evidence.overlap_curves(noise.prepared(BOTH), "a note")
+    axes = figure.axes[0]
+    assert len(axes.lines) == 4
+    faces = {mpl.colors.to_hex(line.get_markerfacecolor()) for line in axes.lines[1::2]}
+    assert faces == {"#ffffff"}
+    assert axes.lines[0].get_ydata()[0] == axes.lines[1].get_ydata()[0], "one clean run for both"
+    assert axes.lines[0].get_ydata()[-1] > axes.lines[1].get_ydata()[-1]
+
+
+def test_figures_stay_on_the_page_and_methods_differ_in_colour_and_mark() -> None:
+    for figure in (
+        figures_evidence.noise_curves(noise.prepared(PEERS), "a note"),
+        figures_evidence.overlap_curves(noise.prepared(BOTH), "a note"),
+    ):
+        assert figure.get_supxlabel() == "a note"
+        assert figure.get_figwidth() == figures.WIDTH
+        figure.canvas.draw()
+        box = figure.get_tightbbox()
+        assert box.x0 > -0.05 and box.x1 < figures.WIDTH + 0.05 and box.y0 > -0.05
+    looks = [(one["color"], one["marker"]) for one in figures_evidence.LOOKS.values()]
+    assert len({colour for colour, _ in looks}) == len(looks)
+    assert figures_evidence.look("something new")["marker"] == "*"
+    with pytest.raises(InputError, match="no runs to draw"):
+        figures_evidence.noise_curves(noise.prepared(PEERS).iloc[:0], "")
+
+
+# -- the chooser
+
+
+@pytest.mark.browser
+def test_the_chooser_shows_what_was_chosen_and_pointed_at(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    rows = noise.prepared(BOTH)
+    page, complaints = open_in(browser, tmp_path, noise_chooser(rows))
+    choose = page.locator("select")
+    assert page.locator("g[data-method]").count() == 5
+    for detector, protocol, level in (("differnet", "leave", 0.06), ("simplenet", "stay", 0.04)):
+        choose.nth(0).select_option("ksdd2_clean")
+        choose.nth(1).select_option(detector)
+        choose.nth(2).select_option(protocol)
+        choose.nth(3).select_option("comet")
+        assert page.locator("g[data-method]").count() == (5 if protocol == "leave" else 2)
+        here = rows[
+            (rows["dataset"] == "ksdd2_clean")
+            & (rows["detector"] == detector)
+            & (rows["method"] == "comet")
+            & (rows["overlap"] == (protocol == "stay"))
+        ]
+        place = sorted(set(here["contamination"])).index(level)
+        page.locator("g[data-method=comet] .point").nth(place).hover(force=True)
+        said = page.locator("output").inner_text()
+        assert f"CoMet at {100 * level:g} %" in said
+        at = here[here["contamination"] == level].set_index("seed")["image_auroc"]
+        for seed, value in at.items():
+            told = re.search(rf"seed {seed}: (\d+\.\d)", said)
+            assert told and float(told[1]) == pytest.approx(100 * value, abs=0.051)
+        mean = re.search(r"I-AUROC (\d+\.\d) % \[", said)
+        assert mean and float(mean[1]) == pytest.approx(100 * at.mean(), abs=0.051)
+    page.locator("svg").first.press("ArrowRight")
+    assert "CoMet at 10 %" in page.locator("output").inner_text()
+    page.locator("svg").first.press("ArrowUp")
+    assert "plain at 10 %" in page.locator("output").inner_text()
+    assert complaints == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_chooser_loads_nothing_and_has_a_still_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = noise.prepared(BOTH)
+    text = noise_chooser(rows, "one")
+    assert '<div class="turn" id="one" hidden>' in text and "\n\n" not in text
+    assert not re.search(r"https?://|\bsrc=|fetch\(|import ", text)
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(interactive, "display", lambda bundle, **_: shown.append(bundle))
+    still = figures_evidence.noise_curves(rows, "a note")
+    interactive.show_inline(text, "What to see.", "fig-one", rows, still)
+    assert '<noscript><img src="data:image/svg+xml' in shown[0]["text/html"]
+    with pytest.raises(InputError, match="no runs to choose from"):
+        noise_chooser(rows.iloc[:0])
