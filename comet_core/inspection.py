@@ -1,0 +1,175 @@
+"""A folder of unlabelled images in, its images ranked by suspicion out, with the place to look at.
+
+This is the estimator applied to a folder and nothing more: train on all images, order them by
+score, cut at t of equation 1, and find the peak of each anomaly map.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from comet_core.confidence import iqr_threshold
+from comet_core.config import TrainingSettings
+from comet_core.datasets import load
+from comet_core.datasets.base import Skipped
+from comet_core.errors import InputError
+from comet_core.estimator import CoMet
+from comet_core.images import image_shape
+
+STRATEGY = "comet"
+"""How the model is trained unless another strategy is asked for."""
+FEWEST = 4
+"""With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""
+MAP_SIZE = 128
+"""Edge length of the anomaly maps in pixels."""
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What came of looking through a folder.
+
+    Attributes:
+        folder: the images' folder.
+        table: one row an image, the most suspicious first: rank (from 1), path (below the folder,
+            with forward slashes), score (>= 0), weight in (0, 1], flagged (score above t), and
+            peak_x, peak_y, where its map is highest, in pixels of the upright image from its left
+            and its top.
+        threshold: t of equation 1.
+        maps: (K, 128, 128), anomaly maps of the first K rows, stretched to a square.
+        usual: the median over all images of their maps' peaks.
+        level: equation 1 on the peaks of all maps; what lies above it is encircled.
+        skipped: files that were left out, and why.
+        detector: its name.
+        model: the trained model, to score other images with.
+    """
+
+    folder: Path
+    table: pd.DataFrame
+    threshold: float
+    maps: NDArray[np.float32]
+    usual: float
+    level: float
+    skipped: list[Skipped]
+    detector: str
+    model: CoMet
+
+    @property
+    def flagged(self) -> int:
+        """How many images score above t."""
+        return int(self.table["flagged"].sum())
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """Of the training."""
+        return self.model.settings
+
+    def describe(self, source: str = "unlabelled images") -> str:
+        """One line that says what this was made from: goes under every figure."""
+        return (
+            f"{source} · {len(self.table)} images, {self.flagged} flagged · {self.detector} "
+            f"{self.settings.strategy}, seed {self.settings.seed}, kappa {self.settings.kappa:g}"
+        )
+
+
+def inspect_folder(
+    folder: str | os.PathLike[str],
+    *,
+    strategy: str = STRATEGY,
+    detector: str = "simplenet",
+    maps: int = 60,
+    strict: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Inspection:
+    """Train on the images of a folder and rank them by suspicion.
+
+    Features are cached as they are computed, so an interrupted call goes on where it stopped.
+
+    Args:
+        folder: images, nested or flat; nothing needs to be known of them.
+        strategy: see `training`.
+        detector: one that has anomaly maps.
+        maps: of how many images, the most suspicious first, the anomaly maps are kept.
+        strict: refuse files that cannot be used instead of leaving them out.
+        progress: show progress bars.
+        **settings: of `CoMet`, such as seed, kappa, profile or image_size.
+
+    Raises:
+        InputError: no such folder, fewer than four readable images, a setting that does not fit,
+            or a detector without anomaly maps.
+    """
+    model = CoMet(detector, strategy, strict=strict, **settings)
+    root = Path(folder).expanduser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
+        dataset = load("folder", root, strict=strict)
+        _require_enough(len(dataset.train), root)
+        names = {str(record.path): record.id for record in dataset.train}
+        model.fit(list(names), progress=progress)
+    _require_enough(len(model.ids_), root)
+
+    ranking = model.ranking()
+    kept, peaks, places = [], [], []
+    bar = tqdm(total=len(ranking), desc="maps", unit="image", disable=not progress)
+    with bar:
+        for start in range(0, len(ranking), BATCH):
+            files = list(ranking["id"][start : start + BATCH])
+            found = model.anomaly_map(files, MAP_SIZE)
+            kept.append(found[: max(0, maps - start)])
+            peaks.append(found.reshape(len(found), -1).max(1))
+            places += [_peak(one, file) for one, file in zip(found, files, strict=True)]
+            bar.update(len(files))
+    heights = torch.from_numpy(np.concatenate(peaks)).double()
+    # Equation 1 moves with the scores it is given, so it may be applied to maps below zero.
+    lowest = heights.min()
+    level = iqr_threshold(heights - lowest, model.settings.kappa) + lowest
+    table = pd.DataFrame(
+        {
+            "rank": range(1, len(ranking) + 1),
+            "path": [names[file] for file in ranking["id"]],
+            "score": ranking["score"],
+            "weight": ranking["weight"],
+            "flagged": ranking["flagged"],
+        }
+    )
+    table[["peak_x", "peak_y"]] = places
+    return Inspection(
+        folder=root,
+        table=table,
+        threshold=model.threshold_,
+        maps=np.concatenate(kept),
+        usual=heights.median().item(),
+        level=level.item(),
+        skipped=[*dataset.skipped, *model.skipped_],
+        detector=detector,
+        model=model,
+    )
+
+
+def _require_enough(count: int, folder: Path) -> None:
+    if count < FEWEST:
+        raise InputError(
+            f"'{folder}' holds {count} readable image{'s' * (count != 1)}, and suspicion is "
+            f"relative to the others; give at least {FEWEST}, better some dozens."
+        )
+
+
+def _peak(one: NDArray[np.float32], file: str) -> tuple[int, int]:
+    """Where a map is highest, as (x, y) in pixels of its image."""
+    row, column = np.unravel_index(int(one.argmax()), one.shape)
+    height, width = image_shape(file)
+    return (
+        int((column + 0.5) * width / one.shape[1]),
+        int((row + 0.5) * height / one.shape[0]),
+    )

@@ -1,0 +1,176 @@
+"""Search a folder of unlabelled images for suspicious ones, and write down what was found.
+
+    python -m comet_core.triage FOLDER --out report/
+
+writes to the folder `report`
+
+    report.html        to look through, mark and print; self-contained
+    ranking.csv        rank, path, score, weight, flagged, peak_x, peak_y; one row an image
+    contact_sheet.jpg  the most suspicious images with outlines of what is strange
+    score_curve.svg    all scores in order, and the cut at t
+    maps/0001.png, ... anomaly maps of the most suspicious images, by rank
+
+Each file appears whole or not at all. Features are cached as they are computed, so the same command
+goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+
+from comet_core import figures_triage, triage_report
+from comet_core.errors import InputError
+from comet_core.figures import house_style
+from comet_core.images import image_shape
+from comet_core.inspection import STRATEGY, Inspection, inspect_folder
+
+REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
+MAPS = "maps"
+EDGE = 1024
+"""Longest side, in pixels, of an anomaly map that is written."""
+
+
+def triage(
+    images: str | os.PathLike[str],
+    out: str | os.PathLike[str] = "report",
+    *,
+    strategy: str = STRATEGY,
+    shown: int = 60,
+    source: str = "",
+    **options: Any,
+) -> Inspection:
+    """Rank the images of a folder by suspicion and write the report.
+
+    Args:
+        images: the folder; nothing in it is changed.
+        out: folder for the report, not within `images`; files of an earlier one are replaced.
+        strategy: how the model is trained; see `training`.
+        shown: how many images, the most suspicious first, are shown large and with their map.
+        source: what the images are, where that has to be said, such as "synthetic stand-in".
+        **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
+
+    Raises:
+        InputError: as `inspect_folder`; or `out` is a file, or lies within the images' folder.
+    """
+    if shown < 1:
+        raise InputError(f"shown = {shown}: show at least one image.")
+    target = _target(Path(images).expanduser(), Path(out).expanduser())
+    seen = inspect_folder(images, strategy=strategy, maps=shown, **options)
+    write(seen, target, source)
+    return seen
+
+
+def _target(images: Path, out: Path) -> Path:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"'{out}' is a file; name a folder for the report.")
+    if out.resolve().is_relative_to(images.resolve()):
+        raise InputError(
+            f"the report '{out}' would lie among the images of '{images}' and be taken for one of "
+            "them next time; name another folder."
+        )
+    return out
+
+
+def write(seen: Inspection, out: Path, source: str = "") -> None:
+    """Write all files aside, then put each in its place."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out, prefix=".writing-") as aside:
+            new = Path(aside)
+            note = seen.describe(source or "unlabelled images")
+            seen.table.to_csv(new / RANKING, index=False, float_format="%.6g")
+            sheet = figures_triage.contact_sheet(
+                seen.table, seen.folder, seen.maps, seen.level, seen.threshold, note
+            )
+            curve = figures_triage.score_curve(seen.table, seen.threshold, note)
+            with house_style():
+                sheet.savefig(new / SHEET, dpi=220, pil_kwargs={"quality": 88})
+                curve.savefig(new / CURVE, metadata={"Date": None})
+            _write_maps(seen, new / MAPS)
+            page = triage_report.render(seen, out, source=source)
+            (new / REPORT).write_text(page, encoding="utf-8")
+            if (out / MAPS).exists():
+                (out / MAPS).replace(new / "old")
+            for name in (MAPS, SHEET, CURVE, RANKING, REPORT):
+                (new / name).replace(out / name)
+    except OSError as error:
+        raise InputError(
+            f"the report cannot be written to '{out}' ({error.strerror or error}); "
+            "name a folder that can."
+        ) from None
+
+
+def _write_maps(seen: Inspection, folder: Path) -> None:
+    """Maps as grey images of their photographs' proportions: 0 as usual, 255 the highest of all."""
+    folder.mkdir()
+    span = max(float(seen.maps.max()) - seen.usual, 1e-9)
+    for row, one in zip(seen.table.itertuples(), seen.maps, strict=False):
+        height, width = image_shape(seen.folder / str(row.path))
+        scale = min(1.0, EDGE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey: NDArray[np.float32] = np.clip((one - seen.usual) / span, 0, 1) * 255
+        large = PillowImage.fromarray(grey).resize(size, PillowImage.Resampling.BILINEAR)
+        large.convert("L").save(folder / f"{row.rank:04}.png")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit status is 0, 2 for bad input, 130 when interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m comet_core.triage",
+        description="Rank the images of a folder by suspicion. No labels are needed.",
+    )
+    parser.add_argument("folder", help="images, nested or flat; nothing in it is changed")
+    parser.add_argument("--out", default="report", help="folder of the report (default: report)")
+    parser.add_argument("--strategy", default=STRATEGY, help=f"of training (default: {STRATEGY})")
+    parser.add_argument(
+        "--kappa", type=float, default=1.5, help="larger flags fewer images (default: 1.5)"
+    )
+    parser.add_argument(
+        "--shown", type=int, default=60, help="images shown large, with maps (default: 60)"
+    )
+    parser.add_argument("--image-size", type=int, help="pixels at which images are seen")
+    parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
+    parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    chosen = parser.parse_args(arguments)
+    try:
+        seen = triage(
+            chosen.folder,
+            chosen.out,
+            strategy=chosen.strategy,
+            shown=chosen.shown,
+            strict=chosen.strict,
+            progress=not chosen.quiet,
+            kappa=chosen.kappa,
+            seed=chosen.seed,
+            profile=chosen.profile,
+            image_size=chosen.image_size,
+        )
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return 130
+    for skip in seen.skipped[:20]:
+        print(f"left out: {skip.path}: {skip.reason}", file=sys.stderr)
+    if len(seen.skipped) > 20:
+        print(f"left out: {len(seen.skipped) - 20} more; the report lists them", file=sys.stderr)
+    print(f"{seen.flagged} of {len(seen.table)} images flagged; the first are")
+    print(seen.table.head(10).to_string(index=False))
+    print(f"Look at them: {(Path(chosen.out).expanduser() / REPORT).resolve().as_uri()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,379 @@
+"""A search through a folder: the dirt comes first, files are whole, the report stands alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image as PillowImage
+
+from comet_core import figures_triage, inspection, triage, triage_report
+from comet_core.errors import InputError
+from comet_core.inspection import Inspection
+from tests.browser.conftest import browser  # noqa: F401
+from tests.test_estimator import draw
+
+OPTIONS: dict[str, Any] = {"profile": "smoke", "epochs": 40, "image_size": 96}
+DIRTY = {"shelf 2/18.png", "shelf 2/19.png"}
+SHOWN = 6
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images twice as wide as high, two of them with a disc, and two files of no use."""
+    folder = tmp_path_factory.mktemp("my photos & <more>")
+    for i, image in enumerate(draw(20, 2)):
+        place = folder / ("shelf 1" if i < 10 else "shelf 2")
+        place.mkdir(exist_ok=True)
+        PillowImage.fromarray(image).resize((192, 96)).save(place / f"{i:02}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out") / "report"
+
+
+@pytest.fixture(scope="module")
+def seen(photos: Path, out: Path, tmp_path_factory: pytest.TempPathFactory) -> Inspection:
+    cache = tmp_path_factory.mktemp("cache")
+    return triage.triage(photos, out, shown=SHOWN, cache=cache, **OPTIONS)
+
+
+def test_the_dirt_comes_first_with_its_place(seen: Inspection) -> None:
+    first = seen.table.head(2)
+    assert set(first["path"]) == DIRTY
+    assert first["flagged"].all()
+    for row in first.itertuples():
+        pixels = np.asarray(PillowImage.open(seen.folder / row.path))
+        assert pixels[row.peak_y, row.peak_x, 0] > 200, "the map peaks on the disc"
+    assert (seen.table["score"].diff()[1:] <= 0).all()
+    assert seen.table["rank"].tolist() == list(range(1, 21))
+    assert seen.flagged == int((seen.table["score"] > seen.threshold).sum())
+
+
+def test_what_was_left_out_is_told(seen: Inspection) -> None:
+    assert {skip.path.name for skip in seen.skipped} == {"broken.png", "notes.txt"}
+
+
+def test_the_list_is_what_was_found(seen: Inspection, out: Path) -> None:
+    written = pd.read_csv(out / triage.RANKING)
+    columns = ["rank", "path", "score", "weight", "flagged", "peak_x", "peak_y"]
+    assert written.columns.tolist() == columns
+    pd.testing.assert_frame_equal(written, seen.table, rtol=1e-5, check_dtype=False)
+    assert (written["weight"] < 1).tolist() == written["flagged"].tolist()
+
+
+def test_all_files_are_there_and_nothing_else(seen: Inspection, out: Path) -> None:
+    names = {triage.REPORT, triage.RANKING, triage.SHEET, triage.CURVE, triage.MAPS}
+    assert {path.name for path in out.iterdir()} == names
+    maps = sorted((out / triage.MAPS).iterdir())
+    assert [path.name for path in maps] == [f"{i:04}.png" for i in range(1, SHOWN + 1)]
+    first = PillowImage.open(maps[0])
+    assert first.size == (192, 96) and first.mode == "L"
+    assert max(first.get_flattened_data() if hasattr(first, "get_flattened_data") else [255]) > 200
+
+
+def test_the_same_again_gives_the_same_bytes_and_keeps_other_files(
+    seen: Inspection, out: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    (out / "reviewed.csv").write_text("mine")
+    triage.write(seen, out)
+    assert (out / "reviewed.csv").read_text() == "mine"
+    (out / "reviewed.csv").unlink()
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+
+
+def test_a_failure_leaves_the_earlier_report_alone(
+    seen: Inspection, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> dict[str, bytes]:
+        found = (path for path in out.rglob("*") if path.is_file())
+        return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+
+    before = files()
+
+    def fail(*_: Any, **__: Any) -> str:
+        raise InputError("the image has gone.")
+
+    monkeypatch.setattr(triage.triage_report, "render", fail)
+    with pytest.raises(InputError, match="has gone"):
+        triage.write(seen, out)
+    assert files() == before
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Checks that tags close in order, and collects addresses, ids and images."""
+
+    VOID = frozenset({"meta", "img", "input", "path", "circle"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.without_alt = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.addresses += [
+            str(found[name]) for name in ("src", "href", "data-file", "srcset") if found.get(name)
+        ]
+        self.ids += [str(found["id"])] if "id" in found else []
+        self.without_alt += tag == "img" and "alt" not in found
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("option", "dt", "dd") and self.open[-1] != tag:
+            return
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+@pytest.fixture(scope="module")
+def page(seen: Inspection, out: Path) -> str:
+    return (out / triage.REPORT).read_text(encoding="utf-8")
+
+
+def test_the_report_asks_nothing_of_anyone(page: str, out: Path, photos: Path) -> None:
+    reader = Reader(page)
+    assert reader.open == []
+    assert reader.without_alt == 0
+    assert len(reader.ids) == len(set(reader.ids))
+    local = [a for a in reader.addresses if not a.startswith(("data:image/", "#"))]
+    assert len(local) == 20 and all(a.startswith("../") for a in local)
+    assert not re.search(r"\b(https?|ftp|wss?):|@import|\burl\(|//[a-z0-9.-]+\.[a-z]{2,}/", page)
+    assert "default-src 'none'" in page
+    assert all(a[1:] in reader.ids for a in reader.addresses if a.startswith("#i"))
+
+
+def test_names_are_escaped(page: str) -> None:
+    assert "& <more>" not in page.replace("&amp; &lt;more&gt;", "")
+    assert "<more>" not in page
+
+
+def test_links_lead_to_the_images(page: str, out: Path) -> None:
+    from urllib.parse import unquote
+
+    for address in re.findall(r'data-file="([^"]+)"', page):
+        assert (out / unquote(address)).is_file()
+
+
+def test_large_small_and_unpictured(seen: Inspection, out: Path) -> None:
+    page = triage_report.render(seen, out)
+    assert page.count('class="heat"') == SHOWN
+    assert page.count("data:image/jpeg") == 20
+    bare = triage_report.render(seen, out, budget=1)
+    assert bare.count("data:image/jpeg") == SHOWN
+    assert bare.count("not pictured") == 20 - SHOWN
+    assert len(bare) < len(page)
+
+
+def test_the_data_within_are_the_table(page: str, seen: Inspection) -> None:
+    inside = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
+    assert inside is not None
+    told = json.loads(inside[1])
+    assert told["columns"] == seen.table.columns.tolist()
+    assert [row[1] for row in told["rows"]] == seen.table["path"].tolist()
+
+
+def test_a_source_is_told_everywhere(seen: Inspection, out: Path) -> None:
+    assert "drawn by a program" in triage_report.render(seen, out, source="drawn by a program")
+
+
+@pytest.mark.browser
+def test_marking_filtering_and_saving_in_a_browser(
+    browser: Any,  # noqa: F811
+    seen: Inspection,
+    out: Path,
+    page: str,
+) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True)
+    tab = context.new_page()
+    complaints: list[str] = []
+    asked: list[str] = []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.on("request", lambda request: asked.append(request.url))
+    address = (out / triage.REPORT).as_uri()
+    tab.goto(address)
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    tab.locator("#i1 [data-verdict=defective]").click()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("f")
+    assert tab.locator(".card.current").get_attribute("data-rank") == "3"
+    assert tab.locator("#i2 [data-verdict=fine]").get_attribute("aria-pressed") == "true"
+    assert "1 defective and 1 fine" in tab.locator("#said").inner_text()
+
+    tab.locator("label", has_text="Flagged").click()
+    assert tab.locator(".card:visible").count() == seen.flagged
+    tab.locator("label", has_text="Defective").click()
+    assert tab.locator(".card:visible").count() == 1
+    tab.locator("label", has_text="All").click()
+    tab.select_option("#order", "trusted")
+    ranks = tab.locator(".cards:not(.small) .card").evaluate_all("e => e.map(x => +x.dataset.rank)")
+    assert ranks == sorted(ranks, reverse=True)
+
+    tab.locator("#i1 .look").click()
+    assert tab.locator("dialog").is_visible()
+    assert tab.locator("dialog [data-verdict=defective]").get_attribute("aria-pressed") == "true"
+    tab.keyboard.press("Escape")
+    assert not tab.locator("dialog").is_visible()
+    tab.keyboard.press("m")
+    assert tab.locator("#i1 .heat").is_visible()
+
+    with tab.expect_download() as waited:
+        tab.locator("#export").click()
+    saved = Path(waited.value.path()).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(saved)))
+    assert [row["path"] for row in rows] == seen.table["path"].tolist()
+    assert [row["verdict"] for row in rows[:3]] == ["defective", "fine", ""]
+
+    tab.reload()
+    assert "1 defective and 1 fine" in tab.locator("#said").inner_text(), "marks outlive the page"
+    assert complaints == []
+    context.close()
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def test_the_contact_sheet_shows_the_first_in_order(seen: Inspection) -> None:
+    sheet = figures_triage.contact_sheet(
+        seen.table, seen.folder, seen.maps, seen.level, seen.threshold, "a note", count=5
+    )
+    shown = [axes for axes in sheet.axes if axes.images]
+    assert [axes.get_xlabel().split()[0] for axes in shown] == ["1", "2", "3", "4", "5"]
+    assert shown[0].images[0].get_array().shape == (96, 192, 3)  # proportions are kept
+    colours = [to_hex(axes.spines["left"].get_edgecolor()).upper() for axes in shown]
+    marked = [colour == figures_triage.FLAGGED.upper() for colour in colours]
+    assert marked == seen.table["flagged"].head(5).tolist()
+    line = shown[0].lines[0]
+    x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    row = seen.table.iloc[0]
+    assert x.min() < row["peak_x"] < x.max() and y.min() < row["peak_y"] < y.max()
+    assert sheet.get_supxlabel() == "a note"
+
+
+def test_outlines_enclose_what_is_high_and_close_at_the_edge() -> None:
+    one = np.zeros((10, 20))
+    one[2:5, 3:8] = 1
+    (line,) = figures_triage.outlines(one, 0.5)
+    assert np.allclose(line[0], line[-1])
+    assert np.allclose(line.min(0), [3 / 20, 2 / 10], atol=0.03)
+    assert np.allclose(line.max(0), [8 / 20, 5 / 10], atol=0.06)
+    one[:, 15:] = 1
+    edge = max(figures_triage.outlines(one, 0.5), key=lambda line: line[:, 0].max())
+    assert np.allclose(edge[0], edge[-1]) and edge.max() == 1 and edge.min() == 0
+    assert figures_triage.outlines(one, 2.0) == []
+
+
+def test_the_curve_is_the_scores_and_the_cut_is_at_one(seen: Inspection) -> None:
+    axes = figures_triage.score_curve(seen.table, seen.threshold, "").axes[0]
+    drawn = np.concatenate([points.get_offsets() for points in axes.collections])
+    drawn = drawn[np.argsort(drawn[:, 0])]
+    np.testing.assert_allclose(drawn[:, 1], seen.table["score"] / seen.threshold)
+    assert axes.lines[0].get_ydata()[0] == 1
+    assert f"{seen.flagged} flagged" in axes.texts[0].get_text()
+    with pytest.raises(InputError, match="logarithmic"):
+        figures_triage.score_curve(seen.table.assign(score=0.0), seen.threshold, "")
+
+
+# -- the command line ------------------------------------------------------------------------------
+
+
+def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "comet_core.triage", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def test_the_command_says_what_it_found_and_where(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    small = ("--profile", "smoke", "--image-size", "64", "--shown", "3", "--quiet")
+    done = command(photos, "--out", tmp_path / "new" / "report", *small)
+    assert done.returncode == 0, done.stderr
+    assert "of 20 images flagged" in done.stdout and "report.html" in done.stdout
+    assert "notes.txt: not an image by its name" in done.stderr
+    assert len(list((tmp_path / "new" / "report" / "maps").iterdir())) == 3
+
+
+def test_help_is_given() -> None:
+    done = command("--help")
+    assert done.returncode == 0
+    assert "--out" in done.stdout and "No labels are needed" in done.stdout
+
+
+def wrong(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert triage.main([str(folder), "--out", str(out), "--profile", "smoke", *words]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1, told
+    assert not out.is_dir(), "nothing is written"
+    return told[0]
+
+
+def test_bad_input_ends_in_one_sentence(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, empty, one = tmp_path / "out", tmp_path / "empty", tmp_path / "one"
+    empty.mkdir()
+    one.mkdir()
+    PillowImage.new("RGB", (40, 40)).save(one / "a.png")
+    assert "does not exist" in wrong(tmp_path / "nowhere", out, capsys)
+    assert "holds no images" in wrong(empty, out, capsys)
+    assert "holds 1 readable image" in wrong(one, out, capsys)
+    assert "setting 'strategy' = 'best'" in wrong(photos, out, capsys, "--strategy", "best")
+    assert "setting 'kappa'" in wrong(photos, out, capsys, "--kappa", "-1")
+    assert "shown = 0" in wrong(photos, out, capsys, "--shown", "0")
+    assert "cannot be used" in wrong(photos, out, capsys, "--strict")
+    assert "would lie among the images" in wrong(photos, photos / "report", capsys)
+    taken = tmp_path / "file"
+    taken.touch()
+    assert "is a file" in wrong(photos, taken, capsys)
+
+
+def test_unreadable_files_do_not_count(tmp_path: Path) -> None:
+    for i in range(5):
+        (tmp_path / f"{i}.png").write_bytes(b"no")
+    for name in ("a", "b"):
+        PillowImage.new("RGB", (40, 40)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="2 readable images"):
+        triage.triage(tmp_path, tmp_path.parent / "elsewhere", **OPTIONS)
+
+
+def test_a_detector_without_maps_is_refused(tmp_path: Path) -> None:
+    for i, image in enumerate(draw(5, 0, 64)):
+        PillowImage.fromarray(image).save(tmp_path / f"{i}.png")
+    with pytest.raises(InputError, match="no anomaly map"):
+        inspection.inspect_folder(tmp_path, detector="differnet", profile="smoke", image_size=64)
