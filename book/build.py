@@ -330,13 +330,19 @@ def build_site(profile: str) -> None:
         sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())
     )
     inputs = [(path.relative_to(ROOT).as_posix(), path.read_bytes()) for path in parts]
-    stamp, stamp_file = digest([*inputs, ("versions", versions.encode())]), BUILT / "site.stamp"
-    if (SITE / "index.html").exists() and _text(stamp_file) == stamp:
+    inputs.append(("versions", versions.encode()))
+    stamp, stamp_file = digest(inputs), BUILT / "site.stamp"
+    # Sphinx looks at chapters only: where anything around them changed, all pages are made again.
+    chapters = (".md", ".ipynb", ".py")
+    frame = digest(one for one in inputs if not one[0].endswith(chapters) or "/_ext/" in one[0])
+    before = _text(stamp_file).partition("\n")
+    if (SITE / "index.html").exists() and before[0] == stamp:
         print("      up to date", flush=True)
         return
     stamp_file.unlink(missing_ok=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     options = ["--warningiserror", "--nitpick", "--keep-going"]
+    options += [] if before[2] == frame else ["--all"]
     done = subprocess.run(
         [*command, "build", str(BOOK), *options], capture_output=True, text=True, check=False
     )
@@ -348,7 +354,7 @@ def build_site(profile: str) -> None:
         found = [line for line in lines if COMPLAINT.search(line)] or lines
         shown = "\n".join(f"  {line}" for line in found[:40])
         raise BuildError(f"The site was not built.\n{shown}\n  In full: {BUILT / 'build.log'}")
-    write(stamp_file, stamp)
+    write(stamp_file, f"{stamp}\n{frame}")
 
 
 # -- small things ----------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ the weights of equations 1 and 2, which are computed by the package itself.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -67,7 +69,8 @@ def panels() -> str:
         ),
         (
             "A score becomes a weight",
-            "Up to the threshold t an image counts in full; beyond it, by t divided by its score.",
+            "Up to the threshold <i>t</i> an image counts in full; beyond it, by <i>t</i> divided "
+            "by its score.",
             _curve(scores, weights, kinds, threshold),
         ),
         (
@@ -78,8 +81,9 @@ def panels() -> str:
         ),
     ]
     figures = "".join(
-        f'<figure><svg viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="{title}. {text}">{svg}'
-        f"</svg><figcaption><b>{title}.</b> {text}</figcaption></figure>"
+        f'<figure><svg viewBox="0 0 {SIZE} {SIZE}" role="img" '
+        f'aria-label="{title}. {re.sub("<[^>]+>", "", text)}">{svg}</svg>'
+        f"<figcaption><b>{title}.</b> {text}</figcaption></figure>"
         for title, text, svg in drawn
     )
     key = "".join(
@@ -93,7 +97,8 @@ def panels() -> str:
 def _cloud(
     points: Array, kinds: list[str], weights: Array, regions: list[tuple[str, tuple[Array, Array]]]
 ) -> str:
-    lines = "".join(_ellipse(*region, name) for name, region in regions)
+    lines = _ellipse(*regions[-1][1], "region")
+    lines += "".join(_ellipse(*region, name) for name, region in regions)
     marks = zip(_place(points), kinds, weights, strict=True)
     return lines + "".join(_mark(x, y, kind, weight) for (x, y), kind, weight in marks)
 

@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import idea
+import yaml
 
 from comet_core.config import RunConfig
 from comet_core.detectors import make_detector
@@ -28,7 +29,34 @@ TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate")
 
 def generate(profile: str) -> dict[str, str]:
     """File name to content, of all that is generated."""
-    return {"idea.html": idea.panels(), "settings.md": settings(), "made.md": made(profile)}
+    return {
+        "idea.html": idea.panels(),
+        "launch.md": launch(),
+        "settings.md": settings(),
+        "made.md": made(profile),
+    }
+
+
+def launch() -> str:
+    """How to run a notebook on a machine of Binder's or Colab's, if the repository is public."""
+    config = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))
+    url = (config["repository"]["url"] or "").rstrip("/")
+    if not url:
+        return (
+            "This copy of the book names no public repository, so its pages have no buttons for "
+            "Binder, Colab, editing or issues. `repository.url` in `book/_config.yml` brings all "
+            "of them.\n"
+        )
+    name = url.rpartition("/")[2].removesuffix(".git")
+    return f"""The rocket on top of a notebook's page opens it elsewhere. Binder prepares everything by
+itself, the first time in some minutes. Colab opens the notebook alone; run this cell first:
+
+```python
+!git clone --depth 1 {url}
+%cd {name}
+!pip install -q -e . && python data_scripts/make_synthetic.py
+```
+"""
 
 
 def settings() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ PAGES = sorted(
     for path in SITE.rglob("*.html")
     if not {"_static", "_modules"} & set(path.relative_to(SITE).parts)
 ) or ["index.html"]
+SHOTS = Path(__file__).resolve().parents[2] / "artifacts" / "screenshots"
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 SETTLED = "document.readyState === 'complete' && (!window.MathJax || !!MathJax.startup?.document)"
 
 
@@ -48,8 +52,12 @@ class Visit:
 
 @pytest.fixture(params=["desktop", "phone"])
 def page(browser: Any, request: pytest.FixtureRequest) -> Any:
-    size = {"desktop": (1280, 900), "phone": (390, 844)}[request.param]
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    yield from sized_page(browser, request.param)
+
+
+def sized_page(browser: Any, name: str) -> Iterator[Any]:
+    width, height = SIZES[name]
+    context = browser.new_context(viewport={"width": width, "height": height})
     yield context.new_page()
     context.close()
 
@@ -78,6 +86,46 @@ def test_page_is_sound_on_a_server(served: str, page: Any, name: str) -> None:
 def test_page_is_sound_from_disk(site: Path, page: Any, name: str) -> None:
     visit = Visit(page, (site / name).as_uri())
     assert_sound(page, visit, site.as_uri())
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core, which finds barriers to readers who do not see, point or tell colours well."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    return importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("size", SIZES)
+def test_page_has_no_serious_barrier_by_day_or_night(
+    served: str, browser: Any, axe: str, size: str, name: str
+) -> None:
+    for page in sized_page(browser, size):
+        Visit(page, f"{served}/{name}")
+        page.evaluate(axe)
+        for theme in ("light", "dark"):
+            page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            page.evaluate("Promise.all(document.getAnimations().map(a => a.finished))")
+            shot = SHOTS / f"{name.removesuffix('.html').replace('/', '-')}-{size}-{theme}.png"
+            page.screenshot(path=shot)
+            found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+            serious = [
+                (one["id"], node["html"][:200], node["failureSummary"])
+                for one in found["violations"]
+                if one["impact"] in ("serious", "critical")
+                for node in one["nodes"]
+            ]
+            assert serious == [], theme
+
+
+def test_pictures_tell_their_size_before_they_come(served: str, browser: Any) -> None:
+    page = browser.new_page()
+    unsized = "[...document.images].filter(i => !i.width || !i.hasAttribute('height')).length"
+    for name in PAGES:
+        if name.startswith("notebooks/"):
+            page.goto(f"{served}/{name}", wait_until="domcontentloaded")
+            assert page.evaluate(unsized) == 0, name
+    page.close()
 
 
 def test_equations_are_numbered_one_to_eight(served: str, page: Any) -> None:
