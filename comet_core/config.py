@@ -24,6 +24,8 @@ WEIGHTED = ("reject", "soft", "comet")
 """Strategies that read the training scores."""
 META = ("meta", "comet")
 """Strategies that train by the inner and outer loop."""
+UNTRAINED = ("memory_bank", "softpatch")
+"""Detectors that remember features and have nothing to train: only `plain` applies to them."""
 
 
 class TrainingSettings(BaseModel):
@@ -113,6 +115,17 @@ class RunConfig(TrainingSettings):
     profile: Profile = "demo"
 
     @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """As for `TrainingSettings`; also refuses a strategy that the detector cannot follow."""
+        config = super().checked(values)
+        if config.detector in UNTRAINED and config.strategy != "plain":
+            raise InputError(
+                f"detector '{config.detector}' is not trained, so strategy '{config.strategy}' does"
+                " not apply to it; set strategy to 'plain'."
+            )
+        return config
+
+    @classmethod
     def from_profile(cls, values: Mapping[str, Any]) -> Self:
         """Build from some settings; the profile they name fills in the others.
 
@@ -140,6 +153,8 @@ class RunConfig(TrainingSettings):
         if self.strategy not in META:
             unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
             unused |= {"lambda_0", "gamma", "window"}
+        if self.detector in UNTRAINED:
+            unused |= {"epochs", "max_steps", "batch_size", "learning_rate"}
         if self.contamination == 0:
             unused.add("overlap")
         for name in unused:

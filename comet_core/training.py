@@ -85,7 +85,7 @@ def confidence(detector: Detector, samples: Tensor, settings: TrainingSettings) 
     would have been.
     """
     detector.calibrate(samples)
-    part_scores = detector.scores(samples)
+    part_scores = detector.training_scores(samples)
     image_scores = detector.image_scores(part_scores)
     scores = part_scores if settings.weight_level == "patch" else image_scores
     threshold = iqr_threshold(scores.flatten(), settings.kappa)
@@ -145,6 +145,8 @@ def train(
         raise InputError(f"{count} training samples need as many different ids, got {len(ids)}.")
     if settings.strategy in META and count < 2:
         raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
+    if not any(True for _ in detector.parameters()):
+        return _remember(detector, samples, ids, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = detector.optimiser(settings.learning_rate)
     step = (make_step or _step)(detector, settings)
@@ -203,6 +205,24 @@ def train(
         weights=pd.concat(refreshes, ignore_index=True),
         final=final,
         used=weights if weights.ndim == 1 else weights.mean(1),
+        ids=list(ids),
+    )
+
+
+def _remember(
+    detector: Detector, samples: Tensor, ids: Sequence[str], settings: TrainingSettings
+) -> Training:
+    """What `train` returns for a detector without parameters: one epoch, without a loss."""
+    started = time.perf_counter()
+    final = confidence(detector, samples, settings)
+    row = {"epoch": 1, "loss": float("nan"), "threshold": float("nan"), "mean_weight": 1.0}
+    row["seconds"] = time.perf_counter() - started
+    detector.eval()
+    return Training(
+        history=pd.DataFrame([row]),
+        weights=_weights_table(1, ids, final),
+        final=final,
+        used=torch.ones(len(samples)),
         ids=list(ids),
     )
 

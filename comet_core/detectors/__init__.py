@@ -6,10 +6,13 @@ from typing import Any
 
 from comet_core.detectors.base import Detector
 from comet_core.detectors.differnet import DifferNet
+from comet_core.detectors.memory_bank import MemoryBank, SoftPatch
 from comet_core.detectors.simplenet import SimpleNet
 from comet_core.errors import InputError
 
-DETECTORS: dict[str, type[Detector]] = {d.name: d for d in (SimpleNet, DifferNet)}
+DETECTORS: dict[str, type[Detector]] = {
+    d.name: d for d in (SimpleNet, DifferNet, MemoryBank, SoftPatch)
+}
 
 
 def make_detector(name: str, options: dict[str, Any] | None = None) -> Detector:

@@ -27,7 +27,7 @@ class Options(BaseModel):
 
 
 class Detector(nn.Module, ABC):
-    """A model of nominal samples that is trained by gradient descent.
+    """A model of nominal samples, trained by gradient descent where it has parameters.
 
     A sample is an image as a set of P parts, each a vector of D features: patches for SimpleNet,
     rotated views for DifferNet, one part for a detector without either. Subclasses implement
@@ -162,6 +162,13 @@ class Detector(nn.Module, ABC):
         parts = [self.part_scores(batch) for batch in samples.split(batch_size)]
         self.train(was_training)
         return torch.cat(parts)
+
+    def training_scores(self, samples: Tensor) -> Tensor:
+        """Part scores (N, P) of the training samples, in the order that `calibrate` saw them in.
+
+        A detector that remembers them must not compare a sample with itself.
+        """
+        return self.scores(samples)
 
     def image_scores(self, part_scores: Tensor) -> Tensor:
         """Image scores (N,) of part scores (N, P)."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from comet_core.detectors.base import Detector, Maps, Options
+from comet_core.detectors.patches import PatchDetector, PatchOptions
 
 
-class SimpleNetOptions(Options):
+class SimpleNetOptions(PatchOptions):
     """Settings of SimpleNet; the published ones are in the profile `paper`."""
 
     hidden: int = Field(256, ge=1)
@@ -21,8 +21,6 @@ class SimpleNetOptions(Options):
     """Deviation of the noise, in deviations of the features (0.015, unscaled, as published)."""
     margin: float = Field(0.5, gt=0)
     """Where the hinge ends, on either side of 0; also the unit of the score."""
-    neighbourhood: int = Field(3, ge=1)
-    """Edge, in patches, of the window that is averaged around each patch; odd."""
     patches: int = Field(64, ge=1)
     """Patches of an image that one training step looks at, drawn anew each time."""
 
@@ -61,7 +59,7 @@ class BatchNorm(nn.Module):
         self.variance.copy_(x.var(0, unbiased=False))
 
 
-class SimpleNet(Detector):
+class SimpleNet(PatchDetector):
     """Adaptor, Gaussian feature noise, discriminator and truncated hinge loss.
 
     D > 0 means nominal. The published score is -D, which has a sign; equation 2 divides by the
@@ -75,28 +73,6 @@ class SimpleNet(Detector):
     options_type = SimpleNetOptions
     options: SimpleNetOptions
     reduction: ClassVar[str] = "max"
-
-    def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
-        """The two finest feature maps at one size."""
-        return {"layers": tuple(backbone_layers[:2]), "sizes": (image_size,)}
-
-    def assemble(self, maps: Maps) -> Tensor:
-        """Each patch: its neighbourhood's mean in every layer, on the finest layer's grid.
-
-        As in PatchCore, windows are averaged in each layer's own resolution, then upsampled.
-        """
-        k = self.options.neighbourhood
-        # By resolution, whatever order the maps come in.
-        ordered = sorted(maps.values(), key=lambda one: -one.shape[2] * one.shape[3])
-        finest = ordered[0]
-        self.grid = (finest.shape[2], finest.shape[3])
-        parts = []
-        for one in ordered:
-            local = F.avg_pool2d(one.float(), k, 1, k // 2, count_include_pad=False)
-            if local.shape[2:] != finest.shape[2:]:
-                local = F.interpolate(local, size=self.grid, mode="bilinear", align_corners=False)
-            parts.append(local.flatten(2))
-        return torch.cat(parts, 1).transpose(1, 2).contiguous()
 
     def build(self, dimension: int) -> None:
         """Adaptor D -> D; discriminator D -> hidden -> 1."""

@@ -1,0 +1,47 @@
+"""Patches of an image as parts: what SimpleNet and the memory banks share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from comet_core.detectors.base import Detector, Maps, Options
+
+
+class PatchOptions(Options):
+    """Settings of a detector of patches."""
+
+    neighbourhood: int = Field(3, ge=1)
+    """Edge, in patches, of the window that is averaged around each patch; odd."""
+
+
+class PatchDetector(Detector):
+    """A detector whose parts are the patches of the image, on the grid of the finest layer."""
+
+    options: PatchOptions
+
+    def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
+        """The two finest feature maps at one size."""
+        return {"layers": tuple(backbone_layers[:2]), "sizes": (image_size,)}
+
+    def assemble(self, maps: Maps) -> Tensor:
+        """Each patch: its neighbourhood's mean in every layer, on the finest layer's grid.
+
+        As in PatchCore, windows are averaged in each layer's own resolution, then upsampled.
+        """
+        k = self.options.neighbourhood
+        # By resolution, whatever order the maps come in.
+        ordered = sorted(maps.values(), key=lambda one: -one.shape[2] * one.shape[3])
+        finest = ordered[0]
+        self.grid = (finest.shape[2], finest.shape[3])
+        parts = []
+        for one in ordered:
+            local = F.avg_pool2d(one.float(), k, 1, k // 2, count_include_pad=False)
+            if local.shape[2:] != finest.shape[2:]:
+                local = F.interpolate(local, size=self.grid, mode="bilinear", align_corners=False)
+            parts.append(local.flatten(2))
+        return torch.cat(parts, 1).transpose(1, 2).contiguous()
