@@ -48,8 +48,8 @@ def launch() -> str:
             "of them.\n"
         )
     name = url.rpartition("/")[2].removesuffix(".git")
-    return f"""The rocket on top of a notebook's page opens it elsewhere. Binder prepares everything by
-itself, the first time in some minutes. Colab opens the notebook alone; run this cell first:
+    return f"""The rocket on top of a notebook's page opens it elsewhere. Binder prepares everything
+by itself, the first time in some minutes. Colab opens the notebook alone; run this cell first:
 
 ```python
 !git clone --depth 1 {url}
