@@ -8,15 +8,16 @@ Two grids, both made of the same settings, so that notebooks share runs in the r
 `curves` varies the contamination, for every detector and strategy (Figure 5 of the paper, its
 claims C3, C5, C6). `comparison` sets CoMet beside the plain detector on each of the three data sets
 (the paper's two tables, claims C1, C2, C4, C5): MVTec AD and VIADUCT with 10 % injected anomalies,
-KSDD2 with the anomalies that its training set has by nature. Each is a list for `experiments.run`.
+KSDD2 with the anomalies that its training set has by nature. `peers` adds to the curves the
+detectors that no strategy applies to. Each is a list for `experiments.run`.
 Whatever is not given comes from the profile, in `EVIDENCE`; data of one's own are named by
 
     evidence.curves("demo", data_root="data/mvtec_ad", categories=["bottle"], seeds=[0, 1])
 
 Pixel metrics are left out of these runs, which saves a third of their time. Images that cannot be
 read stop a run (`strict`), so that no number is of less data than it says. So that the book is
-built in minutes, the demo profile uses fewer of the embedded images and fewer patches than it would
-of data of one's own (`Evidence.embedded`).
+built in minutes, the demo profile trains on half of the embedded images; of data of one's own it
+takes all (`Evidence.embedded`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import pandas as pd
 
 from comet_core import notebook
 from comet_core.config import Strategy
+from comet_core.detectors import DETECTORS as KNOWN_DETECTORS
 from comet_core.errors import InputError
 
 DETECTORS = ("simplenet", "differnet")
@@ -53,8 +55,8 @@ class Evidence:
     overlap_levels: tuple[float, ...]
     """Levels that are also run with the injected images left in the test set."""
     seeds: tuple[int, ...]
-    embedded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Settings by which runs of a detector on embedded data differ from the profile's."""
+    embedded: Mapping[str, Any] = field(default_factory=dict)
+    """Settings by which runs on embedded data differ from the profile's."""
 
 
 EVIDENCE: dict[str, Evidence] = {
@@ -79,10 +81,7 @@ EVIDENCE: dict[str, Evidence] = {
         levels=(0.0, 0.02, 0.04, 0.06, 0.08, 0.1),
         overlap_levels=(0.04, 0.1),
         seeds=(0, 1, 2),
-        embedded={
-            "simplenet": {"train_limit": 60, "options.patches": 64},
-            "differnet": {"train_limit": 60},
-        },
+        embedded={"train_limit": 60},
     ),
     "paper": Evidence(
         curves={"mvtec_ad": (), "ksdd2_clean": ()},
@@ -139,6 +138,16 @@ def curves(
         for place in places(chosen.curves, datasets, data_root, categories)
         for detector in detectors or DETECTORS
     ]
+
+
+def peers(profile: str, **chosen: Any) -> list[dict[str, Any]]:
+    """The grids of `curves` for detectors that are not trained by gradients, if there are any.
+
+    No strategy applies to them, so they are run once, as "plain"; `chosen` is as for `curves`.
+    """
+    names = [name for name in KNOWN_DETECTORS if name not in DETECTORS]
+    grids = [curves(profile, detectors=[name], strategies=[BASELINE], **chosen) for name in names]
+    return [grid for part in grids for grid in part]
 
 
 def comparison(
@@ -216,7 +225,7 @@ def with_methods(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _detector(chosen: Evidence, detector: str, data_root: str) -> dict[str, Any]:
     """A detector and, on embedded data, the settings that keep its runs small."""
-    return {"detector": detector, **({} if data_root else chosen.embedded.get(detector, {}))}
+    return {"detector": detector, **({} if data_root else chosen.embedded)}
 
 
 def _fixed(profile: str, strict: bool) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
-from comet_core.noise import curves
+from comet_core.noise import curves, ordered
 from comet_core.tables import data_names, label
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -57,7 +57,7 @@ def noise_curves(rows: pd.DataFrame, note: str) -> Figure:
     """
     points = curves(rows[~rows["overlap"].astype(bool)])
     figure, panels = _panels(points, rows)
-    methods = _ordered(points["method"])
+    methods = ordered(points["method"])
     for axes, part in panels:
         for place, method in enumerate(methods):
             one = part[part["method"] == method]
@@ -78,7 +78,7 @@ def overlap_curves(rows: pd.DataFrame, note: str) -> Figure:
     under = [set(rows.loc[rows["overlap"] == overlap, "method"]) for overlap in (False, True)]
     points = curves(rows[rows["method"].isin(under[0] & under[1])])
     figure, panels = _panels(points, rows)
-    methods = _ordered(points["method"])
+    methods = ordered(points["method"])
     for axes, part in panels:
         for method, overlap in itertools.product(methods, (False, True)):
             one = part[(part["method"] == method) & (part["overlap"] == overlap)]
@@ -144,12 +144,6 @@ def _line(
     else:
         axes.vlines(x, one["low"], one["high"], color=style["color"], lw=0.8, alpha=0.55)
     axes.plot(x, one["mean"], ms=4, **style)
-
-
-def _ordered(methods: pd.Series) -> list[str]:
-    """Methods in the order of `LOOKS`, then the others."""
-    found = set(methods)
-    return [name for name in LOOKS if name in found] + sorted(found - set(LOOKS))
 
 
 def _handle(style: dict[str, Any], name: str) -> mpl.lines.Line2D:

@@ -12,7 +12,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.figures_evidence import look
 from comet_core.interactive import _widget
-from comet_core.noise import KEYS, by_seed, curves
+from comet_core.noise import KEYS, by_seed, curves, ordered
 from comet_core.tables import data_names, label
 
 STYLE = """
@@ -151,7 +151,8 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
     """
     if rows.empty:
         raise InputError("there are no runs to choose from; run the grid of `evidence.curves`.")
-    points, seeds = curves(rows), by_seed(rows)
+    methods, points, seeds = ordered(rows["method"]), curves(rows), by_seed(rows)
+    points = points.sort_values("method", key=lambda c: c.map(methods.index), kind="stable")
     seeds = seeds.set_index([*KEYS, "contamination"])
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for point in points.to_dict("records"):
@@ -170,7 +171,6 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
                 },
             }
         )
-    methods = list(dict.fromkeys(points["method"]))
     lowest = float(min(points["mean"].min(), points["low"].quantile(0.1)))
     data = {
         "curves": found,

@@ -7,16 +7,17 @@ a data set are averaged within each seed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from comet_core.errors import InputError
-from comet_core.evidence import BASELINE, DETECTORS, METHOD, with_methods
+from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
 from comet_core.statistics import paired_difference, summarise
 from comet_core.tables import data_names, label, signed
 
+PEERS = ("comet+", "memory_bank", "softpatch")
 KEYS = ("dataset", "detector", "method", "overlap")
 VALUE = "image_auroc"
 
@@ -46,6 +47,13 @@ def prepared(rows: pd.DataFrame) -> pd.DataFrame:
     own = ~rows["detector"].isin(DETECTORS)
     copies = [rows[own].assign(detector=name) for name in trained]
     return pd.concat([rows[~own], *copies] if copies else [rows], ignore_index=True)
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+    """The methods, each once: strategies in the order of the book, then detectors of their own."""
+    found = set(methods)
+    known = [name for name in dict.fromkeys((*STRATEGIES, *PEERS)) if name in found]
+    return known + sorted(found - set(known))
 
 
 def curves(rows: pd.DataFrame) -> pd.DataFrame:
@@ -119,6 +127,7 @@ def loss_table(rows: pd.DataFrame, overlap: bool = False) -> pd.DataFrame:
     lost, gained = losses(rows), gains(rows)
     lost, gained = (one[one["overlap"] == overlap] for one in (lost, gained))
     table = lost.merge(gained, on=list(KEYS), how="left", suffixes=("", "_gain"))
+    table = _sorted(table, rows)
     level, names = f"{100 * table['level'].iloc[0]:g} %", data_names(rows)
     return pd.DataFrame(
         {
@@ -141,7 +150,7 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
         methods: in the order to tell of them.
     """
     rows = rows[~rows["overlap"].astype(bool)]
-    lost, gained = losses(rows), gains(rows)
+    lost, gained = _sorted(losses(rows), rows), gains(rows)
     lines = []
     for (dataset, detector), part in lost.groupby(["dataset", "detector"], sort=False):
         told = part.set_index("method")
@@ -160,6 +169,15 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
             line += f"; {label(METHOD)} minus {label(BASELINE)} is {gain} there"
         lines.append(line + ".")
     return "\n".join(lines)
+
+
+def _sorted(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """A table in the order of the rows' data sets and detectors, and of `ordered` methods."""
+    orders = {name: list(dict.fromkeys(rows[name])) for name in ("dataset", "detector")}
+    orders["method"] = ordered(rows["method"])
+    return table.sort_values(
+        list(orders), key=lambda column: column.map(orders[str(column.name)].index)
+    )
 
 
 def _points(row: Mapping[Any, Any], end: str = "", sign: str = "+") -> str:

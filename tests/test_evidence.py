@@ -79,7 +79,6 @@ def test_only_embedded_data_are_cut_short(embedded: Path) -> None:
         root = str(embedded / "mvtec_ad")
         own = expand(grid("demo", data_root=root, categories=["a"]))
         assert {c.train_limit for c in own} == {None}
-        assert {c.options.get("patches") for c in own} == {None}
 
 
 def test_what_is_not_there_is_named(embedded: Path) -> None:
@@ -87,6 +86,18 @@ def test_what_is_not_there_is_named(embedded: Path) -> None:
         evidence.curves("huge")
     with pytest.raises(InputError, match="mvtec_da"):
         evidence.curves("demo", datasets=["mvtec_da"])
+
+
+def test_peers_are_run_once_at_every_level(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "KNOWN_DETECTORS", ["simplenet", "differnet"])
+    assert evidence.peers("demo") == []
+    monkeypatch.setattr(evidence, "KNOWN_DETECTORS", ["simplenet", "memory_bank"])
+    grids = evidence.peers("demo", seeds=[0])
+    assert [(grid["dataset"], grid["detector"]) for grid in grids] == [
+        ("mvtec_ad", "memory_bank"),
+        ("ksdd2_clean", "memory_bank"),
+    ]
+    assert all(grid["strategy"] == ["plain"] and len(grid["contamination"]) == 6 for grid in grids)
 
 
 def test_a_method_is_a_strategy_or_a_detector_of_its_own() -> None:
