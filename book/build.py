@@ -43,6 +43,8 @@ GENERATED = BUILT / "generated"
 SITE = BUILT / "html"
 PROFILES = ("smoke", "demo", "paper")
 DECIDING = ("torch", "timm", "numpy", "pandas", "matplotlib", "scikit-learn", "seaborn")
+AFTER = {"claims": ("noise_curves", "results_tables")}
+"""Notebooks that look up runs of others, and so are run after them, wherever they are read."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL|Error|Exception): ")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -118,6 +120,16 @@ def contents(book: Path) -> list[str]:
     return [Path(file).name for file in files if file.startswith("notebooks/")]
 
 
+def in_running_order(names: Sequence[str]) -> list[str]:
+    """The notebooks in their order, but each of `AFTER` behind those that it needs."""
+    waiting = list(names)
+    for name, needed in AFTER.items():
+        places = [waiting.index(one) for one in needed if one in waiting]
+        if name in waiting and places and waiting.index(name) < max(places):
+            waiting.insert(max(places), waiting.pop(waiting.index(name)))
+    return waiting
+
+
 def _with_sections(chapters: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     for chapter in chapters:
         yield chapter
@@ -127,7 +139,7 @@ def _with_sections(chapters: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[st
 def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str) -> None:
     """Bring the executed copies of the named notebooks up to date."""
     code = package_code()
-    for number, name in enumerate(names, 1):
+    for number, name in enumerate(in_running_order(names), 1):
         source, target = SOURCES / f"{name}.ipynb", EXECUTED / f"{name}.ipynb"
         stamp = notebook_stamp(source, parameters, code, data)
         where = f"      {number} of {len(names)}: {name}"

@@ -32,6 +32,7 @@ def generate(profile: str) -> dict[str, str]:
     return {
         "idea.html": idea.panels(),
         "launch.md": launch(),
+        "ledger.md": ledger(BOOK / "notebooks" / "claims.ipynb"),
         "settings.md": settings(),
         "made.md": made(profile),
     }
@@ -57,6 +58,21 @@ by itself, the first time in some minutes. Colab opens the notebook alone; run t
 !pip install -q -e . && python data_scripts/make_synthetic.py
 ```
 """
+
+
+def ledger(executed: Path) -> str:
+    """The table of verdicts that the notebook `claims` has shown; a sentence where it has not run.
+
+    Args:
+        executed: the notebook with its outputs.
+    """
+    if executed.is_file():
+        for cell in json.loads(executed.read_bytes())["cells"]:
+            for output in cell.get("outputs", []):
+                text = "".join(output.get("data", {}).get("text/markdown", ""))
+                if "\n:name: tab-claims\n" in text:
+                    return text.replace("\n:name: tab-claims\n", "\n:name: tab-ledger\n") + "\n"
+    return "The claims have not been computed yet; `make book` does it.\n"
 
 
 def settings() -> str:

@@ -11,8 +11,8 @@ decides:
 | undecided | the bound lies inside, or there is one seed | anything else |
 | not run | there are no rows | no part was run |
 
-    parts = claims.judge(comparison, curves, printed)
-    claims.ledger(parts)
+    parts = claims.judge(comparison, curves, tables.reported())
+    ledger.verdicts(parts)
 
 `comparison` and `curves` are the rows of the two grids in `evidence`. Where the paper's words leave
 open what counts, the reading is ours and stands in the claim's docstring. The rules know no result:
@@ -30,7 +30,8 @@ import pandas as pd
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, LEVEL, METHOD
 from comet_core.notebook import NAMES
-from comet_core.statistics import Interval, mean_interval
+from comet_core.statistics import Interval, bootstrap_interval
+from comet_core.tables import DETECTION, label
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
@@ -48,12 +49,13 @@ DATASETS = ("mvtec_ad", "viaduct", "ksdd2")
 """The data sets of the paper's two tables."""
 CURVES = ("mvtec_ad", "ksdd2_clean")
 """The data sets whose contamination the paper varies."""
-DETECTOR_NAMES = {"simplenet": "SimpleNet", "differnet": "DifferNet"}
 
+COMPARED = (BASELINE, "soft", "meta", METHOD)
+"""The strategies that the rules read."""
 INSENSITIVE = 0.01
 """C3: a fall of I-AUROC below this, one point, counts as none (choice)."""
-ROUNDING = 0.05
-"""C7: half of the last digit that the paper prints, in per cent."""
+ROUNDING = 0.0005
+"""C7: half of the last digit that the paper prints, a tenth of a per cent."""
 
 _KEYS = ["dataset", "detector", "category", "seed"]
 
@@ -85,7 +87,7 @@ def judge(comparison: pd.DataFrame, curves: pd.DataFrame, printed: pd.DataFrame)
     Args:
         comparison: rows of `evidence.comparison`; an empty frame where it was not run.
         curves: rows of `evidence.curves`; likewise.
-        printed: the paper's numbers, with columns table, dataset, method, metric, value_percent.
+        printed: the paper's numbers, from `tables.reported`.
 
     Returns:
         One row a part, with the columns of `Part`.
@@ -100,50 +102,6 @@ def judge(comparison: pd.DataFrame, curves: pd.DataFrame, printed: pd.DataFrame)
         *adds_up(printed),
     ]
     return pd.DataFrame(found, columns=list(Part._fields))
-
-
-def ledger(parts: pd.DataFrame) -> pd.DataFrame:
-    """The verdict on each claim.
-
-    Args:
-        parts: from `judge`.
-
-    Returns:
-        One row a claim: claim, statement, verdict; `holds`, `does not hold`, `undecided` and
-        `not run`, its numbers of parts; measure, mean, low, high, n: the mean over the parts that
-        share the measure of the first, interval over seeds (for C7, the part furthest off); data
-        and runs of all parts.
-    """
-    lines = []
-    for claim, statement in CLAIMS.items():
-        of_claim = parts[parts["claim"] == claim]
-        counts = {verdict: int((of_claim["verdict"] == verdict).sum()) for verdict in VERDICTS}
-        lines.append(
-            {
-                "claim": claim,
-                "statement": statement,
-                "verdict": combine(of_claim["verdict"]),
-                **counts,
-                **_overall(of_claim),
-                "data": _union(of_claim["data"]),
-                "runs": _union(of_claim["runs"]),
-            }
-        )
-    return pd.DataFrame(lines)
-
-
-def combine(verdicts: Iterable[str]) -> str:
-    """The verdict on a claim that asks for all of its parts.
-
-    A single refuted part refutes it. Each part has its own 95 % interval, without a correction for
-    their number: that makes "holds", which asks for all of them, the stricter verdict.
-    """
-    found = set(verdicts)
-    if found <= {NOT_RUN}:
-        return NOT_RUN
-    if FAILS in found:
-        return FAILS
-    return HOLDS if found == {HOLDS} else UNDECIDED
 
 
 def decide(interval: Interval, bound: float = 0.0) -> str:
@@ -212,7 +170,7 @@ def is_model_agnostic(comparison: pd.DataFrame) -> Iterator[Part]:
     gain = _difference(comparison, "image_auroc", "strategy", METHOD, BASELINE)
     for detector in DETECTORS:
         one = gain[gain["detector"] == detector]
-        yield _part("C5", "I-AUROC gained", DETECTOR_NAMES[detector], one)
+        yield _part("C5", "I-AUROC gained", label(detector), one)
 
 
 def needs_both(curves: pd.DataFrame) -> Iterator[Part]:
@@ -225,7 +183,7 @@ def needs_both(curves: pd.DataFrame) -> Iterator[Part]:
         added = _difference(rows, "image_auroc", "strategy", METHOD, without)
         for detector in DETECTORS:
             one = added[added["detector"] == detector]
-            yield _part("C6", f"{ingredient} adds", DETECTOR_NAMES[detector], one)
+            yield _part("C6", f"{ingredient} adds", label(detector), one)
 
 
 def adds_up(printed: pd.DataFrame) -> Iterator[Part]:
@@ -235,33 +193,28 @@ def adds_up(printed: pd.DataFrame) -> Iterator[Part]:
     the printed P and R allow is an interval; the line holds if some F1 in it rounds to the printed
     one.
     """
-    table = printed[printed["table"] == "table1"]
+    table = printed[printed["metric"].isin(DETECTION)]
     if table.empty:
         return
-    keys = ["dataset", "method"]
-    lines = table.pivot_table(index=keys, columns="metric", values="value_percent", sort=False)
+    keys = ["dataset", "detector", "strategy"]
+    lines = table.pivot_table(index=keys, columns="metric", values="value", sort=False)
     for line in lines.reset_index().to_dict("records"):
         p, r, f1 = line["precision"], line["recall"], line["f1"]
         least, most = (_f1(p + step, r + step) for step in (-ROUNDING, ROUNDING))
         low, high = f1 - ROUNDING - most, f1 + ROUNDING - least
-        off = f1 - _f1(p, r)
+        numbers = (f1 - _f1(p, r), low, high)
         verdict = HOLDS if low <= 0 <= high else FAILS
-        where, data = f"{line['dataset']}, {line['method']}", ("the paper's Table 1",)
-        numbers = (off / 100, low / 100, high / 100)
+        where = f"{_where(line['dataset'], line['detector'])}, {label(line['strategy'])}"
+        data = ("the paper's Table 1",)
         yield Part("C7", "F1 printed - computed", where, *numbers, 0, 0.0, verdict, {}, data, ())
 
 
 def slight_loss(printed: pd.DataFrame) -> float:
     """C2: the largest loss of precision in the paper's own Table 1, as a fraction: "slightly"."""
-    table = printed[(printed["table"] == "table1") & (printed["metric"] == "precision")]
-    values = table.set_index(["dataset", "method"])["value_percent"]
-    pairs = (("DifferNet", "CoMet-NF"), ("SimpleNet", "CoMet-SN"))
-    losses = [
-        values[dataset, baseline] - values[dataset, method]
-        for dataset in dict.fromkeys(table["dataset"])
-        for baseline, method in pairs
-    ]
-    return max(losses) / 100
+    table = printed[printed["metric"] == "precision"]
+    keys = ["dataset", "detector"]
+    values = table.pivot_table(index=keys, columns="strategy", values="value")
+    return float((values[BASELINE] - values[METHOD]).max())
 
 
 def _f1(precision: float, recall: float) -> float:
@@ -319,7 +272,7 @@ def _pairs(
 
 
 def _where(dataset: str, detector: str) -> str:
-    return f"{NAMES[dataset]}, {DETECTOR_NAMES[detector]}"
+    return f"{NAMES[dataset]}, {label(detector)}"
 
 
 def _part(claim: str, measure: str, where: str, values: pd.DataFrame, bound: float = 0.0) -> Part:
@@ -332,26 +285,12 @@ def _part(claim: str, measure: str, where: str, values: pd.DataFrame, bound: flo
     table = numbers.pivot_table(index="seed", columns=units, values="value")
     means = table.dropna().mean(axis=1)
     seeds = {int(str(seed)): float(value) for seed, value in means.items()}
-    found = mean_interval(list(seeds.values()))
-    data, runs = _union([(name,) for name in values["data"]]), _union(values["runs"])
+    found = bootstrap_interval(list(seeds.values()))
+    data, runs = union([(name,) for name in values["data"]]), union(values["runs"])
     verdict = decide(found, bound)
     return Part(claim, measure, where, *found, bound, verdict, seeds, data, runs)
 
 
-def _overall(parts: pd.DataFrame) -> dict[str, object]:
-    """What the ledger tells of a claim in one number; see `ledger`."""
-    if parts.empty:
-        return {"measure": "", **Interval(math.nan, math.nan, math.nan, 0)._asdict()}
-    first = parts["measure"].iloc[0]
-    alike = parts[parts["measure"] == first]
-    if not any(alike["seeds"]):
-        worst = alike.loc[alike["mean"].abs().fillna(0).idxmax()]
-        found = Interval(worst["mean"], worst["low"], worst["high"], worst["n"])
-    else:
-        run = [seeds for seeds in alike["seeds"] if seeds]
-        found = mean_interval(pd.DataFrame(run).dropna(axis=1).mean())
-    return {"measure": first, **found._asdict()}
-
-
-def _union(groups: Iterable[Iterable[str]]) -> tuple[str, ...]:
+def union(groups: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """What occurs in any of the groups, once, in order of appearance."""
     return tuple(dict.fromkeys(one for group in groups for one in group))

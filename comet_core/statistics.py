@@ -157,14 +157,30 @@ def paired_difference(
         unit = next((key for key in pair if len(group[key].unique()) > 1), pair[0])
         units = group.groupby(unit, sort=True)["difference"].mean().to_numpy()
         wins = float(((np.sign(group["difference"]) + 1) / 2).mean())
-        found.append((*name, *_bootstrap(units, level, resamples), len(group), wins))
+        interval = bootstrap_interval(units, level, resamples)
+        found.append((*name, *interval, len(group), wins))
     return pd.DataFrame(found, columns=[*by, *Interval._fields, "pairs", "wins"])
 
 
-def _bootstrap(units: np.ndarray, level: float, resamples: int) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike, level: float = LEVEL, resamples: int = 10_000
+) -> Interval:
+    """Mean of independent values with the bootstrap interval of `paired_difference`.
+
+    Args:
+        values: (N,) numbers, such as each seed's mean difference.
+        level: confidence, in (0, 1).
+        resamples: number of bootstrap draws, seeded.
+
+    Returns:
+        The interval; low and high are nan for one value, and so is the mean for none.
+    """
+    units, nan = np.asarray(values, dtype=np.float64).ravel(), float("nan")
+    if units.size == 0:
+        return Interval(nan, nan, nan, 0)
     mean, n = float(units.mean()), units.size
     if n == 1:
-        return Interval(mean, float("nan"), float("nan"), 1)
+        return Interval(mean, nan, nan, 1)
     draws = np.random.default_rng(0).integers(0, n, (resamples, n))
     low, high = np.quantile(units[draws].mean(axis=1), [0.5 - level / 2, 0.5 + level / 2])
     tail = 0.5 + level / 2

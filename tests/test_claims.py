@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comet_core import claims
+from comet_core import claims, ledger, tables
 from comet_core.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from comet_core.errors import InputError
 from comet_core.statistics import Interval
 
 NOISE = (-0.002, 0.0, 0.002)
-"""Of three seeds; half the width of its 95 % interval is 0.005."""
+"""Of three seeds; half the width of its 95 % interval is 0.0054."""
 
 
 def row(seed: int, **settings: Any) -> dict[str, Any]:
@@ -74,18 +74,15 @@ def curves(
     return pd.DataFrame(found)
 
 
-def printed(f1: float = 89.7, precision: tuple[float, float] = (90.0, 88.0)) -> pd.DataFrame:
-    """A table of one data set; the F1 of 90.0 and 90.0 is 90.0, that of 88.0 and 91.5 is 89.7."""
+def printed(f1: float = 0.897, precision: tuple[float, float] = (0.9, 0.88)) -> pd.DataFrame:
+    """One data set; the F1 of 0.900 and 0.900 is 0.900, that of 0.880 and 0.915 is 0.897."""
     lines = []
-    for baseline, method in (("DifferNet", "CoMet-NF"), ("SimpleNet", "CoMet-SN")):
-        for name, p, r, f in (
-            (baseline, precision[0], 90.0, 90.0),
-            (method, precision[1], 91.5, f1),
-        ):
-            for metric, value in (("precision", p), ("recall", r), ("f1", f)):
-                lines.append(("table1", "MVTec AD", name, metric, value))
-    columns = ["table", "dataset", "method", "metric", "value_percent"]
-    return pd.DataFrame(lines, columns=columns)
+    for detector, strategy in itertools.product(claims.DETECTORS, ("plain", "comet")):
+        ours = strategy == "comet"
+        values = (precision[ours], 0.915 if ours else 0.9, f1 if ours else 0.9)
+        for metric, value in zip(("precision", "recall", "f1"), values, strict=True):
+            lines.append(("mvtec_ad", detector, strategy, metric, value))
+    return pd.DataFrame(lines, columns=["dataset", "detector", "strategy", "metric", "value"])
 
 
 NONE = pd.DataFrame()
@@ -98,7 +95,7 @@ def verdict(
     paper: pd.DataFrame | None = None,
 ) -> str:
     paper = printed() if paper is None else paper
-    found = claims.ledger(claims.judge(of_comparison, of_curves, paper)).set_index("claim")
+    found = ledger.verdicts(claims.judge(of_comparison, of_curves, paper)).set_index("claim")
     return str(found.loc[claim, "verdict"])
 
 
@@ -129,8 +126,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("C6", {"of_curves": curves(soft=-0.05)}, FAILS),
     ("C6", {"of_curves": curves(meta=0.001)}, UNDECIDED),
     ("C7", {}, HOLDS),
-    ("C7", {"paper": printed(f1=92.9)}, FAILS),
-    ("C7", {"paper": printed().query("table == 'auroc'")}, NOT_RUN),
+    ("C7", {"paper": printed(f1=0.929)}, FAILS),
+    ("C7", {"paper": printed().query("metric == 'image_auroc'")}, NOT_RUN),
 ]
 
 
@@ -138,7 +135,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 def test_rows_decide(claim: str, rows: dict[str, Any], expected: str) -> None:
     if "paper" in rows and rows["paper"].empty:
         parts = pd.DataFrame(list(claims.adds_up(rows["paper"])), columns=claims.Part._fields)
-        found = claims.ledger(parts).set_index("claim")
+        found = ledger.verdicts(parts).set_index("claim")
         assert found.loc[claim, "verdict"] == expected
         return
     assert verdict(claim, **rows) == expected
@@ -167,15 +164,23 @@ def test_the_number_of_a_claim_is_the_mean_over_its_pairs() -> None:
     rows = comparison(0.05)
     lift = (rows["dataset"] == "ksdd2") & (rows["strategy"] == "comet")
     rows.loc[lift, "image_auroc"] += 0.06
-    found = claims.ledger(claims.judge(rows, NONE, printed())).set_index("claim").loc["C1"]
+    found = ledger.verdicts(claims.judge(rows, NONE, printed())).set_index("claim").loc["C1"]
     assert found["mean"] == pytest.approx(0.05 + 0.06 / 3)
-    assert found["high"] - found["mean"] == pytest.approx(4.3027 * 0.002 / np.sqrt(3), rel=1e-3)
+    assert tuple(found[["low", "high"]]) == pytest.approx((0.0646, 0.0754), abs=1e-4)
     assert found["n"] == 3 and len(found["runs"]) == len(rows)
     assert found["data"] == (
         "MVTec AD (synthetic)",
         "VIADUCT (synthetic)",
         "KSDD2 (synthetic)",
     )
+
+
+def test_the_interval_is_that_of_the_tables_beside_it() -> None:
+    rows = comparison(0.05, (-0.02, 0.0, 0.04))
+    part = claims.judge(rows, NONE, printed()).iloc[0]
+    table = tables.differences(rows, ["image_auroc"]).set_index(["dataset", "detector"])
+    beside = table.loc[("mvtec_ad", "simplenet"), ["mean", "low", "high", "n"]]
+    assert tuple(part[["mean", "low", "high", "n"]]) == pytest.approx(tuple(beside))
 
 
 def test_a_seed_that_lacks_a_category_is_left_out() -> None:
@@ -192,15 +197,25 @@ def test_boundary_images_that_nobody_marked_leave_the_claim_open() -> None:
 
 
 def test_slightly_is_what_the_paper_itself_prints() -> None:
-    assert claims.slight_loss(printed(precision=(90.0, 88.0))) == pytest.approx(0.02)
+    assert claims.slight_loss(printed(precision=(0.9, 0.88))) == pytest.approx(0.02)
 
 
 def test_f1_is_held_against_all_that_rounds_to_what_is_printed() -> None:
-    """P and R of 88.05 and 91.55 still print as 88.0 and 91.5, and their F1 prints as 89.8."""
-    assert verdict("C7", paper=printed(f1=89.8)) == HOLDS
-    assert verdict("C7", paper=printed(f1=89.9)) == FAILS
-    (line,) = [p for p in claims.adds_up(printed(f1=89.9)) if p.where.endswith("CoMet-SN")]
-    assert line.mean == pytest.approx((89.9 - 2 * 88.0 * 91.5 / 179.5) / 100)
+    """P and R of 0.8804 and 0.9154 print as 0.880 and 0.915 too, and their F1 prints as 0.898."""
+    assert verdict("C7", paper=printed(f1=0.898)) == HOLDS
+    assert verdict("C7", paper=printed(f1=0.899)) == FAILS
+    parts = [part for part in claims.adds_up(printed(f1=0.899)) if part.verdict == FAILS]
+    assert [part.where for part in parts] == [
+        "MVTec AD, SimpleNet, CoMet",
+        "MVTec AD, DifferNet, CoMet",
+    ]
+    assert parts[0].mean == pytest.approx(0.899 - 2 * 0.88 * 0.915 / 1.795)
+
+
+def test_the_paper_as_it_is_printed() -> None:
+    parts = list(claims.adds_up(tables.reported()))
+    assert len(parts) == 12 and all(abs(part.mean) < 0.002 for part in parts)
+    assert claims.slight_loss(tables.reported()) == pytest.approx(0.909 - 0.874)
 
 
 def test_runs_that_differ_in_more_are_refused() -> None:
@@ -228,7 +243,7 @@ def test_an_interval_decides_one_way_and_its_mirror_the_other(
 
 @given(st.lists(st.sampled_from(claims.VERDICTS), max_size=6))
 def test_a_claim_holds_only_if_all_of_it_does(verdicts: list[str]) -> None:
-    found = claims.combine(verdicts)
+    found = ledger.combine(verdicts)
     assert (found == FAILS) == (FAILS in verdicts)
     assert (found == HOLDS) == (bool(verdicts) and set(verdicts) == {HOLDS})
     assert (found == NOT_RUN) == (set(verdicts) <= {NOT_RUN})
