@@ -7,8 +7,8 @@ decides:
 | verdict | a part | a claim |
 |---|---|---|
 | holds | the whole interval lies above the bound | every part holds |
-| does not hold | the whole interval lies at or below it | one part does not hold |
-| undecided | the bound lies inside, or there is one seed | anything else |
+| does not hold | the whole interval lies below it | one part does not hold |
+| undecided | the bound lies inside, or the seeds do not differ | anything else |
 | not run | there are no rows | no part was run |
 
     parts = claims.judge(comparison, curves, tables.reported())
@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from comet_core.effects import DOWN, OPEN, UP, side
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, LEVEL, METHOD
 from comet_core.notebook import NAMES
@@ -57,6 +58,7 @@ INSENSITIVE = 0.01
 ROUNDING = 0.0005
 """C7: half of the last digit that the paper prints, a tenth of a per cent."""
 
+_COLUMN = {BASELINE: "baseline", METHOD: "CoMet"}
 _KEYS = ["dataset", "detector", "category", "seed"]
 
 
@@ -105,12 +107,10 @@ def judge(comparison: pd.DataFrame, curves: pd.DataFrame, printed: pd.DataFrame)
 
 
 def decide(interval: Interval, bound: float = 0.0) -> str:
-    """The verdict on "the effect lies above `bound`" that an interval allows."""
+    """The verdict on "the effect lies above `bound`" that an interval allows (`effects.side`)."""
     if math.isnan(interval.mean):
         return NOT_RUN
-    if interval.low > bound:
-        return HOLDS
-    return FAILS if interval.high <= bound else UNDECIDED  # nan, of one seed, is neither
+    return {UP: HOLDS, DOWN: FAILS, OPEN: UNDECIDED}[side(interval, bound)]
 
 
 def improves(comparison: pd.DataFrame) -> Iterator[Part]:
@@ -204,7 +204,7 @@ def adds_up(printed: pd.DataFrame) -> Iterator[Part]:
         low, high = f1 - ROUNDING - most, f1 + ROUNDING - least
         numbers = (f1 - _f1(p, r), low, high)
         verdict = HOLDS if low <= 0 <= high else FAILS
-        where = f"{_where(line['dataset'], line['detector'])}, {label(line['strategy'])}"
+        where = f"{_where(line['dataset'], line['detector'])}, {_COLUMN[line['strategy']]}"
         data = ("the paper's Table 1",)
         yield Part("C7", "F1 printed - computed", where, *numbers, 0, 0.0, verdict, {}, data, ())
 
@@ -227,9 +227,9 @@ def _difference(
     """`value` where `column` is `first` minus where it is `second`, for runs alike in `_KEYS`."""
     if rows.empty:
         return _nothing()
-    sides = [rows[rows[column] == side].dropna(subset=[value]) for side in (first, second)]
-    for side in sides:
-        if side.duplicated(_KEYS).any():
+    sides = [rows[rows[column] == one].dropna(subset=[value]) for one in (first, second)]
+    for one in sides:
+        if one.duplicated(_KEYS).any():
             raise InputError(
                 f"several runs share {', '.join(_KEYS)} and {column}; judge one setting at a time."
             )

@@ -14,7 +14,13 @@ UP, DOWN, OPEN = "above", "below", "open"
 
 
 def side(found: Interval, bound: float = 0.0) -> str:
-    """On which side of `bound` the whole interval lies; "open" if on neither, or there is none."""
+    """On which side of `bound` the whole interval lies; "open" if on neither.
+
+    Seeds that all give one number, a single seed or a result at its ceiling, tell nothing of how
+    much chance there is in it: their interval has no width, and settles nothing.
+    """
+    if not found.high - found.low > 1e-9:  # nan as well
+        return OPEN
     if found.low > bound:
         return UP
     return DOWN if found.high < bound else OPEN
@@ -26,7 +32,7 @@ def points(value: float, sign: str = "+") -> str:
         return "–"
     decimals = 1 if abs(value) >= 0.0005 or value == 0 else 2
     rounded = round(100 * value, decimals) + 0.0  # never "-0.0"
-    return f"{rounded:{sign}.{decimals}f}".replace("-", MINUS)
+    return f"{rounded:{sign if rounded else ''}.{decimals}f}".replace("-", MINUS)
 
 
 def with_interval(found: Interval) -> str:

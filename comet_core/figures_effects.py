@@ -29,8 +29,8 @@ def effects(table: pd.DataFrame, note: str, xlabel: str, shared: bool = True) ->
     """Effects with their 95 % intervals, in points, one panel for each group.
 
     Args:
-        table: group, label, mean, low, high and bound (fractions); one row an effect. Without an
-            interval only the dot is drawn, without a mean "not run" is written.
+        table: group, label, mean, low, high and bound (fractions; one bound a group); one row an
+            effect. Without an interval only the dot is drawn, without a mean "not run" is written.
         note: what they were made from.
         xlabel: what the effect is of.
         shared: whether the panels share their scale.
@@ -64,10 +64,10 @@ def effects(table: pd.DataFrame, note: str, xlabel: str, shared: bool = True) ->
 def _panel(axes: Axes, part: pd.DataFrame) -> set[str]:
     """Draw one group; returns the sides that occur."""
     seen = set()
+    bound = 100 * float(part["bound"].iloc[0])
+    axes.axvline(bound, color=INK, lw=1)
     for place, row in enumerate(part.to_dict("records")):
         found = Interval(row["mean"], row["low"], row["high"], 0)
-        bound = 100 * row["bound"]
-        axes.plot([bound, bound], [place - 0.5, place + 0.5], color=INK, lw=1)
         if math.isnan(found.mean):
             axes.annotate(
                 "not run", (bound, place), (4, 0), textcoords="offset points", va="center"

@@ -70,7 +70,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
             {
                 "claim": f"{line['claim']}: {line['statement']}",
                 "verdict": line["verdict"],
-                "effect": f"{line['measure']}: {with_interval(found)}",
+                "effect, points": f"{line['measure']}: {with_interval(found)}",
                 "parts": ", ".join(counts),
                 "data": ", ".join(line["data"]) or "–",
                 "runs": len(line["runs"]),
@@ -90,7 +90,7 @@ def arithmetic(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "line": line["where"],
-            "printed - computed": points(line["mean"]),
+            "printed − computed": points(line["mean"]),
             "by rounding": f"{points(line['low'])} to {points(line['high'])}",
             "verdict": line["verdict"],
         }

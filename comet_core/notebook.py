@@ -209,7 +209,7 @@ def describe(rows: pd.DataFrame) -> str:
     # A data set that only shares a layout must not pass for the one that the layout is named after.
     source = "synthetic stand-in for " if rows["synthetic"].all() else "layout of "
     parts = [
-        source + ", ".join(NAMES.get(name, name) for name in rows["dataset"].unique()),
+        source + ", ".join(dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
         f"{', '.join(rows['detector'].unique())} {', '.join(rows['strategy'].unique())}",
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",

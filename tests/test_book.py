@@ -160,7 +160,24 @@ def test_a_warning_fails_the_site_and_keeps_failing_it(
     assert (book / "_build" / "html" / "index.html").is_file()
 
 
+def test_a_notebook_that_needs_others_is_run_after_them() -> None:
+    order = build.in_running_order(["claims", "noise_curves", "b", "results_tables", "c"])
+    assert order == ["noise_curves", "b", "results_tables", "claims", "c"]
+    assert build.in_running_order(["claims", "b"]) == ["claims", "b"]
+    assert build.in_running_order(["noise_curves", "claims"]) == ["noise_curves", "claims"]
+
+
 # -- generated pages, the extension
+
+
+def test_the_ledger_at_the_front_is_what_the_notebook_showed(tmp_path: Path) -> None:
+    executed = tmp_path / "claims.ipynb"
+    assert "not been computed yet" in pages.ledger(executed)
+    table = "```{list-table} Claims\n:name: tab-claims\n:header-rows: 1\n\n* - C1\n```"
+    output = nbformat.v4.new_output("display_data", {"text/markdown": table})
+    cells = [nbformat.v4.new_markdown_cell("x"), nbformat.v4.new_code_cell("t", outputs=[output])]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), executed)
+    assert pages.ledger(executed) == table.replace("tab-claims", "tab-ledger") + "\n"
 
 
 def test_the_picture_of_the_idea_shows_what_its_words_say() -> None:

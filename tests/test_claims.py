@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comet_core import claims, ledger, tables
+from comet_core import claims, figures_effects, ledger, tables
 from comet_core.claims import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from comet_core.errors import InputError
 from comet_core.statistics import Interval
@@ -107,6 +107,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("C1", {"of_comparison": comparison(-0.05)}, FAILS),
     ("C1", {"of_comparison": comparison(0.05, LOUD)}, UNDECIDED),
     ("C1", {"of_comparison": comparison(0.05, (0.0,))}, UNDECIDED),
+    ("C1", {"of_comparison": comparison(0.05, (0.0, 0.0, 0.0))}, UNDECIDED),
+    ("C1", {"of_comparison": comparison(0.0, (0.0, 0.0, 0.0))}, UNDECIDED),
     ("C2", {"of_comparison": comparison(0.05, precision_iqr=-0.01)}, HOLDS),
     ("C2", {"of_comparison": comparison(0.05, precision_iqr=0.1)}, HOLDS),
     ("C2", {"of_comparison": comparison(0.05, precision_iqr=-0.2)}, FAILS),
@@ -236,7 +238,7 @@ def test_an_interval_decides_one_way_and_its_mirror_the_other(
     mirrored = claims.decide(Interval(-mean, -mean - half, -mean + half, 3), -bound)
     if found == HOLDS:
         assert mirrored == FAILS
-    if found == UNDECIDED:
+    if found == UNDECIDED and half > 1e-6:
         assert mean - half <= bound < mean + half
         assert mirrored in (UNDECIDED, FAILS)
 
@@ -247,3 +249,41 @@ def test_a_claim_holds_only_if_all_of_it_does(verdicts: list[str]) -> None:
     assert (found == FAILS) == (FAILS in verdicts)
     assert (found == HOLDS) == (bool(verdicts) and set(verdicts) == {HOLDS})
     assert (found == NOT_RUN) == (set(verdicts) <= {NOT_RUN})
+
+
+# -- the ledger as it is read
+
+
+def test_the_ledger_in_words_and_figures() -> None:
+    rows, falling = comparison(0.05), curves(0.05, 0.1)
+    parts = claims.judge(rows, falling, printed())
+    table = ledger.shown(ledger.verdicts(parts)).set_index("claim")
+    first = table.loc[f"C1: {claims.CLAIMS['C1']}"]
+    assert first["verdict"] == HOLDS and first["parts"] == "6 holds"
+    assert first["effect, points"] == "I-AUROC gained: +5.0 [+4.5, +5.5]"
+    assert first["runs"] == len(rows)
+    words = ledger.in_words(parts)
+    assert "C3, MVTec AD, SimpleNet (CoMet's I-AUROC changed, −5.0" in words
+    assert "C1," not in words
+    opened = ledger.hashes(parts)
+    assert opened.count(":::{dropdown}") == len(claims.CLAIMS)
+    assert all(f"`{name}`" in opened for name in rows["hash"])
+    assert ledger.arithmetic(parts)["verdict"].tolist() == [HOLDS] * 4
+
+
+def test_the_figure_of_the_parts_marks_what_decides() -> None:
+    parts = claims.judge(comparison(0.05, precision_iqr=-0.2), NONE, printed())
+    shown = parts[parts["claim"].isin(["C1", "C2", "C3"])]
+    figure = figures_effects.effects(ledger.drawn(shown), "note", "points", shared=False)
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles[:3] == ["C1: I-AUROC gained", "C2: recall gained", "C2: precision changed"]
+    marks = [
+        [line.get_marker() for line in axes.lines if line.get_marker() != "None"]
+        for axes in figure.axes
+    ]
+    assert marks[:3] == [["o"] * 6, ["o"] * 6, ["X"] * 6]
+    line = figure.axes[2].lines[0].get_xdata()
+    assert np.allclose(line, -100 * claims.slight_loss(printed()))
+    assert [text.get_text() for text in figure.axes[3].texts] == ["not run"] * 4
+    with pytest.raises(InputError, match="no effects to draw"):
+        figures_effects.effects(ledger.drawn(parts[:0]), "note", "points")
