@@ -1,12 +1,14 @@
-"""Figures of the evidence: what contamination costs (Figure 5 of the paper)."""
+"""Figures of the evidence: what contamination costs, and what CoMet gains on its baseline."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -160,3 +162,58 @@ def _methods_key(figure: Figure, methods: Sequence[str]) -> None:
         handlelength=2.2,
         columnspacing=1.2,
     )
+
+
+@in_house_style
+def differences(table: pd.DataFrame, note: str) -> Figure:
+    """What CoMet gains on its baseline, metric by metric: measured, and as the paper reports it.
+
+    Args:
+        table: of `tables.beside`.
+        note: what it was made from.
+
+    Returns:
+        A figure with one panel for each data set and detector. An arrow at the edge stands for an
+        interval that goes on beyond it.
+    """
+    groups = list(table.groupby(["data", "detector"], sort=False))
+    columns = min(2, len(groups))
+    lines = -(-len(groups) // columns)
+    metrics = list(dict.fromkeys(table["metric"]))
+    height = lines * (0.24 * len(metrics) + 0.5) + 1.1
+    figure = Figure(figsize=(WIDTH, height))
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    means = 100 * table[["measured_difference", "reported_difference"]].abs().to_numpy()
+    ends = 100 * table[["measured_difference_low", "measured_difference_high"]].abs().to_numpy()
+    long = np.quantile(ends[~np.isnan(ends)], 0.75) if not np.isnan(ends).all() else 0.0
+    reach = max(1.0, 1.15 * float(np.nanmax(means)), 1.05 * float(long))
+    for axes in grid[len(groups) :]:
+        axes.set_visible(False)
+    for axes, ((data, detector), part) in zip(grid, groups, strict=False):
+        axes.set_title(f"{label(str(detector))}, {data}", fontsize=9)
+        axes.axvline(0, color=QUIET, lw=1)
+        for row in part.to_dict("records"):
+            y = metrics.index(row["metric"])
+            low, high = (100 * row[f"measured_difference_{end}"] for end in ("low", "high"))
+            color = look(METHOD)["color"]
+            axes.plot([max(low, -reach), min(high, reach)], [y, y], color=color, lw=1.8)
+            for end, marker in ((low, "<"), (high, ">")):
+                if abs(end) > reach:
+                    edge = [math.copysign(reach, end)]
+                    axes.plot(edge, [y], marker, color=color, ms=4, clip_on=False)
+            axes.plot([100 * row["measured_difference"]], [y], "o", color=color, ms=5)
+            axes.plot(
+                [100 * row["reported_difference"]], [y], "D", mfc="white", mec=INK, ms=4.5, zorder=3
+            )
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    grid[0].set_yticks(range(len(metrics)), [label(metric) for metric in metrics])
+    grid[0].set(xlim=(-reach, reach), ylim=(len(metrics) - 0.5, -0.5))
+    for axes in grid[max(0, len(groups) - columns) : len(groups)]:
+        axes.set_xlabel("CoMet minus plain / points")
+        axes.tick_params(labelbottom=True)
+    measured = {"color": look(METHOD)["color"], "marker": "o", "lw": 1.8, "ls": "-"}
+    printed = {"color": INK, "marker": "D", "mfc": "white", "ls": ""}
+    handles = [_handle(measured, "measured here"), _handle(printed, "reported in the paper")]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return _noted(figure, note)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comet_core import table_files, tables
+from comet_core import figures_evidence, table_files, tables
 from comet_core.errors import InputError
 from comet_core.statistics import mean_interval
 
@@ -135,6 +135,50 @@ def test_export_leaves_whole_files_and_nothing_else(rows: pd.DataFrame, tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="name another folder"):
         table_files.export(table, tmp_path / "file", "auroc", "Caption")
+
+
+def test_files_are_offered_in_the_page_and_written_where_wanted(
+    rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(table_files, "display", lambda bundle, **_: shown.append(bundle))
+    table = tables.beside(rows)
+    table_files.offer(table, "auroc", "Caption")
+    assert list(tmp_path.iterdir()) == []
+    table_files.offer(table, "auroc", "Caption", str(tmp_path))
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".tex"]
+    assert shown[0] == shown[1]
+    content = shown[0]["text/html"]
+    assert content == table_files.links(table_files.files(table, "auroc", "Caption"))
+    assert shown[0]["text/markdown"] == f"```{{raw}} html\n{content}\n```"
+
+
+def test_differences_are_drawn_where_they_are(rows: pd.DataFrame) -> None:
+    table = tables.beside(rows, tuple(tables.COLUMNS))
+    figure = figures_evidence.differences(table, "a note")
+    assert figure.get_supxlabel() == "a note"
+    drawn = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in drawn] == [
+        "SimpleNet, MVTec AD stand-in",
+        "DifferNet, MVTec AD stand-in",
+        "SimpleNet, KSDD2 stand-in",
+        "DifferNet, KSDD2 stand-in",
+    ]
+    groups = table.groupby(["data", "detector"], sort=False)
+    for axes, (_, part) in zip(drawn, groups, strict=True):
+        for mark, column in (("o", "measured"), ("D", "reported")):
+            found = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == mark]
+            np.testing.assert_allclose(found, 100 * part[f"{column}_difference"])
+    assert [text.get_text() for text in drawn[0].get_yticklabels()] == [
+        "I-AUROC",
+        "precision",
+        "recall",
+        "F1",
+    ]
+    low, high = drawn[0].get_xlim()
+    assert low == -high and high > 17, "the paper's largest difference is inside"
+    alone = tables.beside(rows[rows["seed"] == 0].assign(synthetic=False))
+    figures_evidence.differences(alone, "one seed, and nothing reported for one data set")
 
 
 def test_links_carry_the_files_themselves() -> None:
