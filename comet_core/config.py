@@ -17,15 +17,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from comet_core.errors import InputError
 
-Strategy = Literal["plain", "reject", "soft", "meta", "comet"]
+Strategy = Literal["plain", "reject", "soft", "meta", "comet", "comet+"]
+Weighting = Literal[
+    "paper",
+    "sharpened",
+    "annealed",
+    "mixture",
+    "rejection",
+    "readmission",
+    "mutual",
+    "crossfit",
+    "core",
+]
 Profile = Literal["smoke", "demo", "paper"]
 
-WEIGHTED = ("reject", "soft", "comet")
+WEIGHTED = ("reject", "soft", "comet", "comet+")
 """Strategies that read the training scores."""
 META = ("meta", "comet")
 """Strategies that train by the inner and outer loop."""
 UNTRAINED = ("memory_bank", "softpatch")
 """Detectors that remember features and have nothing to train: only `plain` applies to them."""
+PRIOR = ("mutual", "crossfit", "core")
+"""Rules of the weights that read scores from before the training."""
 
 
 class TrainingSettings(BaseModel):
@@ -50,6 +63,9 @@ class TrainingSettings(BaseModel):
     refresh_every: int = Field(3, ge=1)
     """Epochs between two refreshes of the weights."""
     weight_level: Literal["image", "patch"] = "image"
+    weighting: Weighting | None = None
+    """Rule of the weights, see `rules`; by default that of the strategy: `paper` for `soft` and
+    `comet`, `core` for `comet+`. `reject` is `rejection` whatever is set."""
 
     alpha: float = Field(1e-3, gt=0)
     """Equation 7: step of the inner loop."""
@@ -63,6 +79,18 @@ class TrainingSettings(BaseModel):
     gamma: float = Field(0.5, ge=0)
     window: int = Field(32, ge=2)
     """Pairs of (train, validation) loss that the covariance of equation 4 is computed from."""
+
+    @property
+    def rule(self) -> Weighting:
+        """The rule of the weights: the setting, or else that of the strategy."""
+        if self.strategy == "reject":
+            return "rejection"
+        return self.weighting or ("core" if self.strategy == "comet+" else "paper")
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether the weights start from scores from before the training."""
+        return self.strategy in WEIGHTED and self.rule in PRIOR
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:
@@ -148,8 +176,10 @@ class RunConfig(TrainingSettings):
         """
         values = self.model_dump(mode="json", exclude={"data_root", "profile"})
         unused: set[str] = set()
-        if self.strategy not in WEIGHTED:
-            unused |= {"kappa", "warmup_epochs", "refresh_every", "weight_level"}
+        if self.strategy in WEIGHTED:
+            values["weighting"] = self.rule
+        else:
+            unused |= {"kappa", "warmup_epochs", "refresh_every", "weight_level", "weighting"}
         if self.strategy not in META:
             unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
             unused |= {"lambda_0", "gamma", "window"}

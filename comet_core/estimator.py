@@ -32,6 +32,7 @@ from comet_core.datasets.base import images as images_of
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
 from comet_core.features import Features, FeatureSpec, compute, extract, feature_spec
+from comet_core.prior import prior_scores
 from comet_core.training import fit
 
 FORMAT = "comet-companion-1"
@@ -109,9 +110,19 @@ class CoMet:
             InputError: for a path that does not exist, no readable image, or a diverging loss.
         """
         features = self._features(images, progress)
+        prior = prior_scores(
+            features.maps, self._config, lambda spec: self._features(images, progress, spec)
+        )
         # A second fit starts from nothing, as the first did.
         self._detector = make_detector(self._config.detector, self._config.options)
-        training = fit(self._detector, features.maps, features.ids, self._config, progress=progress)
+        training = fit(
+            self._detector,
+            features.maps,
+            features.ids,
+            self._config,
+            prior=prior,
+            progress=progress,
+        )
         scores = training.final.image_scores.double()
         threshold = iqr_threshold(scores, self._config.kappa)
         self.ids_: list[str] = features.ids
@@ -241,7 +252,10 @@ class CoMet:
         if not hasattr(self, "scores_"):
             raise InputError("this CoMet is not trained yet; call fit(images) first.")
 
-    def _features(self, images: Images, progress: bool) -> Features:
+    def _features(
+        self, images: Images, progress: bool, spec: FeatureSpec | None = None
+    ) -> Features:
+        spec = spec or self.spec
         if isinstance(images, str | os.PathLike):
             path = Path(images).expanduser()
             found = images_of(load_dataset("folder", path, strict=self._strict).train)
@@ -249,19 +263,19 @@ class CoMet:
             if len(images) == 0:
                 raise InputError("the list of images is empty.")
             if all(isinstance(one, np.ndarray) for one in images):
-                return self._of_arrays(images)  # type: ignore[arg-type]
+                return self._of_arrays(images, spec)  # type: ignore[arg-type]
             if any(isinstance(one, np.ndarray) for one in images):
                 raise InputError("images must be all files or all arrays, not some of each.")
             found = [Image(str(one), Path(one)) for one in images]  # type: ignore[arg-type]
-        return extract(found, self.spec, cache=self._cache, strict=self._strict, progress=progress)
+        return extract(found, spec, cache=self._cache, strict=self._strict, progress=progress)
 
-    def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]]) -> Features:
+    def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]], spec: FeatureSpec) -> Features:
         for position, one in enumerate(arrays):
             if one.ndim != 3 or one.shape[2] != 3 or one.dtype != np.uint8 or not one.size:
                 raise InputError(
                     f"image {position} must be a uint8 array (H, W, 3) of RGB values in 0..255,"
                     f" got {one.dtype} {one.shape}."
                 )
-        batches = [compute(arrays[i : i + 16], self.spec) for i in range(0, len(arrays), 16)]
+        batches = [compute(arrays[i : i + 16], spec) for i in range(0, len(arrays), 16)]
         maps = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
         return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)

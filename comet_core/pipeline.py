@@ -22,6 +22,7 @@ from comet_core.datasets.contamination import contaminate
 from comet_core.datasets.masks import load_masks
 from comet_core.detectors import Detector, make_detector
 from comet_core.features import Features, FeatureSpec, extract, feature_spec
+from comet_core.prior import prior_scores
 from comet_core.training import Training, fit
 
 
@@ -64,15 +65,22 @@ def fit_run(config: RunConfig, *, progress: bool = False, device: str = "cpu") -
     detector = make_detector(config.detector, config.options)
     spec = feature_spec(detector, config.backbone, config.image_size)
     started = time.perf_counter()
-    features = extract(
-        images(records), spec, strict=config.strict, progress=progress, device=device
-    )
+
+    def features_of(spec: FeatureSpec) -> Features:
+        return extract(
+            images(records), spec, strict=config.strict, progress=progress, device=device
+        )
+
+    features = features_of(spec)
     extracted = time.perf_counter()
     records = _kept(records, features)
-    training = fit(detector, features.maps, features.ids, config, progress=progress)
+    prior = prior_scores(features.maps, config, features_of)
+    weighed = time.perf_counter()
+    training = fit(detector, features.maps, features.ids, config, prior=prior, progress=progress)
     seconds = {
         "train_features_seconds": extracted - started,
-        "train_seconds": time.perf_counter() - extracted,
+        "prior_seconds": weighed - extracted,
+        "train_seconds": time.perf_counter() - weighed,
     }
     return Fitted(config, dataset, detector, training, records, spec, manifest, seconds)
 

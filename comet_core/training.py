@@ -7,9 +7,11 @@
 | soft     | 1-3       | min(1, t / a)                  | of the batch  |
 | meta     | 4-8       | 1                              | meta-gradient |
 | comet    | 1-8       | min(1, t / a)                  | meta-gradient |
+| comet+   | 3         | `core` of `comet_core.rules`   | of the batch  |
 
-Every strategy sees each image once an epoch, in batches of one size, and hands its gradient to the
-same optimiser. So they differ by what the table says and by nothing else.
+`weighting` puts another rule in the place of equation 2. Every strategy sees each image once an
+epoch, in batches of one size, and hands its gradient to the same optimiser; images of weight 0 sit
+out. So strategies differ by what the table says and by nothing else.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from torch import Tensor
 from torch.func import functional_call
 from tqdm.auto import tqdm
 
-from comet_core.confidence import confidence_weights, iqr_threshold, weighted_loss
+from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
 from comet_core.meta import Batch, Parameters, Tasks, meta_gradient, sample_tasks
+from comet_core.rules import first_weights, next_weights
 from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
 
 
@@ -78,21 +81,27 @@ MakeStep = Callable[[Detector, TrainingSettings], Step]
 Weigh = Callable[[Detector, Tensor, TrainingSettings], Confidence]
 
 
-def confidence(detector: Detector, samples: Tensor, settings: TrainingSettings) -> Confidence:
+def confidence(
+    detector: Detector,
+    samples: Tensor,
+    settings: TrainingSettings,
+    before: Tensor | None = None,
+    progress: float = 1.0,
+) -> Confidence:
     """Score the training samples and weight them by the strategy's rule.
 
     Strategies without weights are scored all the same, so that their runs show what the weights
-    would have been.
+    would have been. `before` are the weights so far, by default 1, which also weigh what a detector
+    measures in order to score; `progress` is the share of the training that is done.
     """
-    detector.calibrate(samples)
+    if before is None:
+        before = torch.ones(len(samples))
+    detector.calibrate(samples, before)
     part_scores = detector.training_scores(samples)
     image_scores = detector.image_scores(part_scores)
     scores = part_scores if settings.weight_level == "patch" else image_scores
     threshold = iqr_threshold(scores.flatten(), settings.kappa)
-    if settings.strategy == "reject":
-        weights = (scores <= threshold).to(scores.dtype)
-    else:
-        weights = confidence_weights(scores, threshold)
+    weights = next_weights(scores, before, progress, settings)
     return Confidence(scores, weights, threshold.item(), image_scores)
 
 
@@ -102,6 +111,7 @@ def fit(
     ids: Sequence[str],
     settings: TrainingSettings,
     *,
+    prior: Tensor | None = None,
     on_epoch: Callable[[int, Detector], None] | None = None,
     progress: bool = False,
 ) -> Training:
@@ -112,6 +122,7 @@ def fit(
         maps: frozen features of N training images.
         ids: their ids, in the same order. Labels have no way in.
         settings: strategy, epochs, seed and the rest.
+        prior: (N,) scores from before the training, for the weightings that need them.
         on_epoch: called after every epoch with its number, from 1, and the detector.
         progress: show a progress bar.
 
@@ -120,8 +131,11 @@ def fit(
     """
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        samples = detector.fit_input(maps)
-    return train(detector, samples, ids, settings, on_epoch=on_epoch, progress=progress)
+        count = len(next(iter(maps.values())))
+        samples = detector.fit_input(maps, first_weights(count, prior, settings))
+    return train(
+        detector, samples, ids, settings, prior=prior, on_epoch=on_epoch, progress=progress
+    )
 
 
 def train(
@@ -130,6 +144,7 @@ def train(
     ids: Sequence[str],
     settings: TrainingSettings,
     *,
+    prior: Tensor | None = None,
     on_epoch: Callable[[int, Detector], None] | None = None,
     progress: bool = False,
     weigh: Weigh | None = None,
@@ -156,7 +171,7 @@ def train(
         epochs = min(epochs, -(-settings.max_steps // batches))
     whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
     scored = detector.sketch(samples) if whole else samples
-    weights = torch.ones(count)
+    weights = first_weights(count, prior, settings)
     threshold = float("nan")
     history: list[dict[str, float]] = []
     refreshes: list[pd.DataFrame] = []
@@ -165,13 +180,20 @@ def train(
         started = time.perf_counter()
         since = epoch - settings.warmup_epochs
         if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
-            current = (weigh or confidence)(detector, scored, settings)
+            if weigh is not None:
+                current = weigh(detector, scored, settings)
+            else:
+                current = confidence(detector, scored, settings, weights, epoch / epochs)
             weights, threshold = current.weights, current.threshold
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()
         sums: dict[str, float] = {}
         order = torch.randperm(count, generator=generator)
-        for index in order.tensor_split(batches):
+        if weights.ndim == 1:
+            # What has no weight teaches nothing, and must not take part in the normalisation of a
+            # batch either.
+            order = order[weights[order] > 0]
+        for index in order.tensor_split(max(1, round(len(order) / settings.batch_size))):
             if settings.strategy in META and len(index) < 2:
                 continue
             values = step(_batch(detector, samples, weights, index, generator), generator)
@@ -183,7 +205,7 @@ def train(
                 )
             optimiser.step()
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + value * len(index) / count
+                sums[name] = sums.get(name, 0.0) + value * len(index) / len(order)
         history.append(
             {
                 "epoch": epoch + 1,
@@ -194,10 +216,10 @@ def train(
             }
         )
         if on_epoch is not None:
-            detector.calibrate(samples)
+            detector.calibrate(samples, weights)
             on_epoch(epoch + 1, detector)
 
-    final = confidence(detector, samples, settings)
+    final = confidence(detector, samples, settings, weights)
     refreshes.append(_weights_table(epochs, ids, final))
     detector.eval()
     return Training(

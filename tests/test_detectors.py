@@ -251,9 +251,33 @@ def test_batch_norm_is_pure_in_training_and_exact_in_scoring() -> None:
     y = norm(x)
     assert torch.allclose(y.mean(0), torch.zeros(3), atol=1e-5)
     assert all(torch.equal(before[k], v) for k, v in norm.state_dict().items())
-    norm.measure(x)
+    norm.measure(x, torch.ones(50))
     gain, shift = norm.affine()
     assert torch.allclose(gain * x + shift, y, atol=1e-4)
+    twice = torch.cat([x, x[:10]])
+    norm.measure(twice, torch.tensor([0.5] * 10 + [1.0] * 40 + [0.5] * 10))
+    assert torch.allclose(norm.mean, x.mean(0), atol=1e-4)
+    assert torch.allclose(norm.variance, x.var(0, unbiased=False), atol=1e-4)
+
+
+def test_images_without_weight_shift_neither_input_nor_normalisation() -> None:
+    g = torch.Generator().manual_seed(0)
+    good, bad = torch.randn(10, 3, 4, 4, generator=g), 20 + torch.randn(4, 3, 4, 4, generator=g)
+    weights = torch.tensor([1.0] * 10 + [0.0] * 4)
+    one, other = (
+        make_detector("simplenet", {"hidden": 8}),
+        make_detector("simplenet", {"hidden": 8}),
+    )
+    torch.manual_seed(0)
+    samples = one.fit_input({"stride8": torch.cat([good, bad])}, weights)
+    torch.manual_seed(0)
+    alone = other.fit_input({"stride8": good})
+    assert torch.equal(samples[:10], alone)
+    one.calibrate(samples, weights)
+    other.calibrate(alone)
+    assert torch.allclose(one.scores(alone), other.scores(alone), rtol=1e-4)
+    one.calibrate(samples)
+    assert not torch.allclose(one.scores(alone), other.scores(alone), rtol=1e-2)
 
 
 def test_a_sketch_is_every_second_patch_of_every_second_row() -> None:

@@ -16,7 +16,7 @@ from comet_core.errors import InputError
 from comet_core.meta import Batch
 from comet_core.training import Confidence, MetaStepper, Training, _batch, confidence, fit, train
 
-STRATEGIES: tuple[Strategy, ...] = ("plain", "reject", "soft", "meta", "comet")
+STRATEGIES: tuple[Strategy, ...] = ("plain", "reject", "soft", "meta", "comet", "comet+")
 BASE: dict[str, Any] = {"epochs": 3, "batch_size": 6, "warmup_epochs": 1, "learning_rate": 1e-2}
 
 
@@ -64,7 +64,14 @@ def detector_of(name: str) -> Detector:
 def trained(name: str = "differnet", **changes: Any) -> tuple[Training, Detector]:
     detector = detector_of(name)
     maps, ids = blobs()
-    return fit(detector, maps, ids, TrainingSettings(**{**BASE, **changes})), detector
+    settings = TrainingSettings(**{**BASE, **changes})
+    return fit(detector, maps, ids, settings, prior=strangeness(maps)), detector
+
+
+def strangeness(maps: Maps) -> Tensor:
+    """Scores from before the training, (N,): the distance from the median image."""
+    x = torch.cat([one.flatten(1) for one in maps.values()], 1)
+    return (x - x.median(0).values).norm(dim=1)
 
 
 def state(detector: Detector) -> list[Tensor]:
@@ -81,14 +88,19 @@ def test_every_strategy_trains_every_detector(name: str, strategy: Strategy) -> 
     assert len(history) == 30
     assert history["loss"][-5:].mean() < history["loss"][:5].mean()
     first = training.weights[training.weights["epoch"] == training.weights["epoch"].min()]
-    if strategy in ("reject", "soft", "comet"):  # the others are first scored after training
+    if strategy in (
+        "reject",
+        "soft",
+        "comet",
+        "comet+",
+    ):  # the others are first scored after training
         assert first["score"][:27].mean() < first["score"][27:].mean()
     meta = {"train_loss", "val_loss", "det_sigma", "lambda_sigma"}
     assert meta.issubset(history.columns) == (strategy in ("meta", "comet"))
     used = training.used
     if strategy in ("plain", "meta"):
         assert (used == 1).all()
-    elif strategy == "reject":
+    elif strategy in ("reject", "comet+"):
         assert set(used.tolist()) == {0.0, 1.0}
     else:
         assert ((used > 0) & (used <= 1)).all()
@@ -101,7 +113,8 @@ def test_every_strategy_trains_simplenet(strategy: Strategy) -> None:
     maps = {"stride8": torch.randn(12, 4, 4, 4, generator=g)}
     detector = make_detector("simplenet", {"hidden": 8, "patches": 8})
     settings = TrainingSettings(**{**BASE, "strategy": strategy, "epochs": 6})
-    training = fit(detector, maps, [str(i) for i in range(12)], settings)
+    ids = [str(i) for i in range(12)]
+    training = fit(detector, maps, ids, settings, prior=strangeness(maps))
     assert training.history["loss"].iloc[-1] < training.history["loss"].iloc[0]
 
 
@@ -139,6 +152,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
         ("warmup_epochs", 2),
         ("refresh_every", 1),
         ("weight_level", "patch"),
+        ("weighting", "sharpened"),
         ("alpha", 0.1),
         ("inner_steps", 2),
         ("order", 2),

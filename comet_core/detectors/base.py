@@ -95,8 +95,11 @@ class Detector(nn.Module, ABC):
         """The random numbers that one evaluation of `losses` needs, if any."""
         return None
 
-    def calibrate(self, samples: Tensor) -> None:
-        """Set what scoring needs beyond the parameters from training samples (N, P, D)."""
+    def calibrate(self, samples: Tensor, weights: Tensor | None = None) -> None:
+        """Set what scoring needs beyond the parameters from training samples (N, P, D).
+
+        `weights` (N,) or (N, P), by default 1, say how much each of them counts, as in the loss.
+        """
 
     def train_parts(self, parts: int) -> int:
         """How many of an image's parts one training step looks at."""
@@ -122,18 +125,20 @@ class Detector(nn.Module, ABC):
 
     # -- shared ------------------------------------------------------------------------------------
 
-    def fit_input(self, maps: Maps) -> Tensor:
+    def fit_input(self, maps: Maps, weights: Tensor | None = None) -> Tensor:
         """Learn the standardisation from training features, build the modules, prepare samples.
 
         Every feature is shifted and scaled to mean 0 and deviation 1 over all parts of all training
         images (choice): the maps of a backbone differ in scale, and one noise level or one base
-        density can serve only features of one scale.
+        density can serve only features of one scale. Images whose `weights` (N,) are 0 are left out
+        of the means and deviations.
 
         Returns:
             Samples (N, P, D), standardised, float32.
         """
         raw = self.assemble(maps)
-        flat = raw.reshape(-1, raw.shape[-1])
+        trusted = raw if weights is None or weights.all() else raw[weights > 0]
+        flat = trusted.reshape(-1, raw.shape[-1])
         self.set_input(flat.mean(0), flat.std(0, correction=0).clamp(min=1e-6))
         return (raw - self.mean) / self.std
 

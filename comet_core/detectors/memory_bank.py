@@ -115,7 +115,7 @@ class MemoryBank(PatchDetector):
         self.register_buffer("weight", torch.empty(0))
         self._seed = int(torch.randint(2**31, ()))
 
-    def calibrate(self, samples: Tensor) -> None:
+    def calibrate(self, samples: Tensor, weights: Tensor | None = None) -> None:
         """Choose the bank from training samples (N, P, D)."""
         generator = torch.Generator().manual_seed(self._seed)
         trust, factors = self._examined(samples)

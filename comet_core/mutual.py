@@ -1,0 +1,109 @@
+"""Mutual scores: how strange an image looks to the other images, before any training.
+
+A detector that trains on dirt learns it, and its scores then say that all is well. Nothing is
+learned here: each patch of an image looks for its like in the other images, and a patch that finds
+none, or finds it in few of them, is suspicious. An anomaly that occurs once has no like; nominal
+patches have many. The score leans on the share of images that look alike, so that it fails where a
+defect is as frequent as what it spoils.
+
+The idea is that of MuSc (Li et al., ICLR 2024: images of a test set score each other); distances to
+a subsample of all patches are those of PatchCore (Roth et al., CVPR 2022). The sizes below are this
+project's choice, made on two real data sets; see the chapter on what lies beyond the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from comet_core.errors import InputError
+
+GRID = 16
+"""Patches of an image are pooled to at most so many rows and columns."""
+DIMENSION = 64
+"""Features are projected to so many dimensions, which keeps distances to some 12 % (Johnson and
+Lindenstrauss, 1984) and is what the time depends on."""
+BANK = 16384
+"""Patches of all images together that are looked through; each image gives equally many."""
+NEAREST = 3
+"""A patch is as strange as its mean distance to the nearest patch in its so many nearest images."""
+TOP = 0.05
+"""An image is as strange as the mean of this share of its strangest patches."""
+
+
+def mutual_scores(maps: Mapping[str, Tensor], *, seed: int = 0) -> Tensor:
+    """How far the patches of each image are from those of all the others.
+
+    Args:
+        maps: frozen feature maps (N, C, H, W) of N >= 2 images, one or several layers of any scale.
+        seed: of the projection and of the patches that are looked through.
+
+    Returns:
+        Scores (N, h, w) of patches on the pooled grid, > 0 unless an image has a twin; see
+        `image_mutual_scores`.
+
+    Raises:
+        InputError: for fewer than two images.
+    """
+    count = len(next(iter(maps.values())))
+    if count < 2:
+        raise InputError(f"images can be compared with each other from two on, got {count}.")
+    generator = torch.Generator().manual_seed(seed)
+    pooled = _pooled(maps)
+    height, width = pooled.shape[1:3]
+    points = _projected(pooled.flatten(1, 2), generator)
+    del pooled
+    per_image = min(height * width, max(1, BANK // count))
+    chosen = torch.rand(count, height * width, generator=generator).topk(per_image).indices
+    bank = torch.take_along_dim(points, chosen[..., None], dim=1).flatten(0, 1)
+    squares = bank.square().sum(1)
+    nearest = min(NEAREST, count - 1)
+    scores = torch.empty(count, height * width)
+    for image, own in enumerate(points):
+        # Squared distances up to the patch's own square, which is the same for all of its row.
+        apart = torch.addmm(squares, own, bank.T, alpha=-2)
+        closest = apart.view(-1, count, per_image).amin(2)
+        closest[:, image] = float("inf")
+        closest = closest.topk(nearest, largest=False).values + own.square().sum(1, keepdim=True)
+        scores[image] = closest.clamp(min=0).sqrt().mean(1)
+    return scores.view(count, height, width)
+
+
+def image_mutual_scores(scores: Tensor) -> Tensor:
+    """Scores (N,) of images from those (N, h, w) of their patches: the mean of the strangest."""
+    flat = scores.flatten(1)
+    return flat.topk(max(1, round(TOP * flat.shape[1]))).values.mean(1)
+
+
+def _pooled(maps: Mapping[str, Tensor]) -> Tensor:
+    """Feature maps as (N, h, w, D), h and w at most `GRID`, each averaged with its neighbours.
+
+    In half precision and a few images at a time, since all maps at once are the largest thing here.
+    """
+    finest = max(maps.values(), key=lambda one: one.shape[2] * one.shape[3])
+    size = min(GRID, finest.shape[2]), min(GRID, finest.shape[3])
+    count, width = len(finest), sum(one.shape[1] for one in maps.values())
+    pooled = torch.empty(count, *size, width, dtype=torch.float16)
+    for start in range(0, count, 64):
+        layers = []
+        for name in sorted(maps):
+            some = maps[name][start : start + 64].float()
+            some = F.avg_pool2d(some, 3, 1, 1, count_include_pad=False)
+            layers.append(F.adaptive_avg_pool2d(some, size))
+        pooled[start : start + 64] = torch.cat(layers, 1).movedim(1, -1)
+    return pooled
+
+
+def _projected(pooled: Tensor, generator: torch.Generator) -> Tensor:
+    """(N, P, D) -> (N, P, d): standardised, then projected at random where D > d."""
+    some = pooled.flatten(0, 1)
+    some = some[:: max(1, len(some) // 65536)].float()
+    mean, std = some.mean(0), some.std(0, correction=0).clamp(min=1e-6)
+    width = pooled.shape[-1]
+    turn = torch.eye(width)
+    if width > DIMENSION:
+        turn = torch.randn(width, DIMENSION, generator=generator) / DIMENSION**0.5
+    return torch.cat([((part.float() - mean) / std) @ turn for part in pooled.split(64)])

@@ -1,0 +1,56 @@
+"""Scores of training images from before the training, for the weightings that start from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from comet_core.config import RunConfig
+from comet_core.detectors import make_detector
+from comet_core.detectors.base import Maps
+from comet_core.features import Features, FeatureSpec, feature_spec
+from comet_core.mutual import image_mutual_scores, mutual_scores
+from comet_core.training import fit
+from comet_core.weighting import crossfit
+
+FOLDS = 3
+"""Parts of the training set; each is scored by a model of the other two."""
+
+
+def prior_scores(
+    maps: Maps, config: RunConfig, features_of: Callable[[FeatureSpec], Features]
+) -> Tensor | None:
+    """Scores (N,) of training images as `config.weighting` wants them; None if it wants none.
+
+    Mutual scores are of patches. For a detector that keeps pooled features, the maps of the two
+    finest layers are extracted as well; they cost a fraction of its views.
+
+    Args:
+        maps: features of the N images, for the detector.
+        config: the run.
+        features_of: extracts other features of the same images.
+    """
+    if not config.needs_prior:
+        return None
+    if config.rule == "crossfit":
+        return crossfitted(maps, config)
+    if "pooled" in maps:
+        spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
+        maps = features_of(spec).maps
+    return image_mutual_scores(mutual_scores(maps, seed=config.seed))
+
+
+def crossfitted(maps: Maps, config: RunConfig) -> Tensor:
+    """Scores (N,) of images by models of other folds, trained plainly by the same settings."""
+    plain = config.model_copy(update={"strategy": "plain"})
+
+    def fit_and_score(rest: Tensor, held_out: Tensor) -> Tensor:
+        detector = make_detector(config.detector, config.options)
+        ids = [str(position) for position in rest.tolist()]
+        fit(detector, {name: one[rest] for name, one in maps.items()}, ids, plain)
+        samples = detector.prepare({name: one[held_out] for name, one in maps.items()})
+        return detector.image_scores(detector.scores(samples))
+
+    count = len(next(iter(maps.values())))
+    return crossfit(fit_and_score, count, min(FOLDS, count), config.seed)

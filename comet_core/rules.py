@@ -1,0 +1,99 @@
+"""Which weights a training gives its samples: one setting, `weighting`, and what it stands for.
+
+| weighting     | from which scores               | how                                            |
+|---------------|---------------------------------|------------------------------------------------|
+| `paper`       | the model's, at each refresh    | min(1, t / a), equation 2                      |
+| `sharpened`   | the model's                     | min(1, (t / a)^p), p chosen without labels     |
+| `annealed`    | the model's                     | the same, p growing while training             |
+| `mixture`     | the model's                     | posterior of the nominal component             |
+| `rejection`   | the model's                     | 1 up to t, else 0                              |
+| `readmission` | the model's                     | the same, t from the samples kept so far       |
+| `mutual`      | `comet_core.mutual`, once       | readmission until nothing changes              |
+| `crossfit`    | of models trained on other folds| readmission until nothing changes              |
+| `core`        | `mutual`, then the model's      | start from the least strange, then readmission |
+
+The functions are in `comet_core.weighting`. `comet+` is CoMet with the last one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from comet_core import weighting
+from comet_core.config import TrainingSettings
+from comet_core.errors import InputError
+
+CORE = 0.75
+"""Share of the images that `core` starts from: as many as have to be nominal for Q3 to be so."""
+ROUNDS = 10
+"""Readmission of fixed scores settles in two or three."""
+
+
+def first_weights(count: int, prior: Tensor | None, settings: TrainingSettings) -> Tensor:
+    """Weights (N,) of the warm-up: 1, or what scores from before the training say.
+
+    Args:
+        count: number of samples N.
+        prior: (N,) scores from before the training, for the rules of `config.PRIOR`.
+        settings: of the training.
+
+    Raises:
+        InputError: a rule that needs them, and no prior scores.
+    """
+    if not settings.needs_prior:
+        return torch.ones(count)
+    if prior is None or prior.shape != (count,):
+        raise InputError(
+            f"weighting '{settings.rule}' needs one score from before the training for each of the"
+            f" {count} images."
+        )
+    if settings.rule == "core":
+        return (prior <= prior.quantile(CORE)).to(prior.dtype)
+    return settled(prior, settings.kappa)
+
+
+def next_weights(
+    scores: Tensor, before: Tensor, progress: float, settings: TrainingSettings
+) -> Tensor:
+    """Weights at a refresh, of the shape of `scores`.
+
+    Args:
+        scores: the model's, (N,) or (N, P).
+        before: the weights so far, of any shape that broadcasts to it.
+        progress: share of the training that is done.
+        settings: of the training.
+    """
+    kappa = settings.kappa
+    if before.ndim < scores.ndim:
+        before = before[:, None].expand_as(scores)
+    match settings.rule:
+        case "paper":
+            return weighting.paper(scores, kappa)
+        case "sharpened":
+            return weighting.sharpened(scores, kappa)
+        case "annealed":
+            return weighting.annealed(scores, progress, kappa)
+        case "mixture":
+            return weighting.mixture(scores)
+        case "rejection":
+            return weighting.rejection(scores, kappa)
+        case "readmission":
+            return weighting.readmission(scores, before, kappa)
+        case "core":
+            # Who was left out has not been trained on, which alone makes scores higher, and comes
+            # back only if it scores like the bulk of those who were.
+            return weighting.readmission(scores, before, kappa, release=0.0)
+        case _:
+            return before
+
+
+def settled(scores: Tensor, kappa: float = 1.5) -> Tensor:
+    """Readmission of fixed scores, again and again until the kept samples stay the same."""
+    kept = torch.ones_like(scores)
+    for _ in range(ROUNDS):
+        now = weighting.readmission(scores, kept, kappa)
+        if torch.equal(now, kept):
+            break
+        kept = now
+    return kept
