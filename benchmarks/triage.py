@@ -19,13 +19,10 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from comet_core import metrics
 from comet_core.datasets import load
 from comet_core.datasets.mixture import mix
 from comet_core.errors import InputError
-from comet_core.inspection import STRATEGY, inspect_folder
-
-SPARE = 4
+from comet_core.inspection import STRATEGY, found, inspect_folder
 
 
 def main() -> int:
@@ -62,27 +59,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def found(table: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
-    """What of the truth a ranking found."""
-    merged = table.merge(truth, on="path")
-    dirty = (merged["truth"] == "anomalous").to_numpy()
-    flagged = merged["flagged"].to_numpy()
-    k = int(dirty.sum())
-    hits = int((dirty & flagged).sum())
-    return {
-        "images": len(merged),
-        "k": k,
-        "in_first_k": int(dirty[:k].sum()),
-        f"in_first_k+{SPARE}": int(dirty[: k + SPARE].sum()),
-        "flagged": int(flagged.sum()),
-        "precision": hits / max(1, int(flagged.sum())),
-        "recall": hits / max(1, k),
-        "average_precision": metrics.average_precision(
-            dirty.astype(int), merged["score"].to_numpy()
-        ),
-    }
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from comet_core.figures import INK, QUIET, WIDTH, _bare, _noted, in_house_style
 from comet_core.images import read_image, resize
 
 FLAGGED = "#882288"
+LINE = "#4477AA"
 CONTOUR = "#FFE14D"
 EDGE = 320
 """Longer side, in pixels, of an image on the contact sheet."""
@@ -42,6 +43,12 @@ def outlines(one: NDArray[np.floating], level: float) -> list[NDArray[np.float64
     y = np.concatenate([[-1e-9, 0], (np.arange(height) + 0.5) / height, [1, 1 + 1e-9]])
     lines = contourpy.contour_generator(x, y, whole).lines(level)
     return [np.clip(np.asarray(line), 0, 1) for line in lines if len(line) > 3]
+
+
+def summit(one: NDArray[np.floating]) -> tuple[float, float]:
+    """Where a map (H, W) is highest, as (x, y) in shares of the width and of the height."""
+    row, column = np.unravel_index(int(one.argmax()), one.shape)
+    return float(column + 0.5) / one.shape[1], float(row + 0.5) / one.shape[0]
 
 
 def fitted(image: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
@@ -110,18 +117,17 @@ def _encircle(axes: Axes, one: NDArray[np.floating], level: float, size: tuple[i
     for line in lines:
         axes.plot(*(line * size).T, color=CONTOUR, lw=1.2, path_effects=halo)
     if not lines:
-        row, column = np.unravel_index(int(one.argmax()), one.shape)
-        x, y = (column + 0.5) / one.shape[1] * size[0], (row + 0.5) / one.shape[0] * size[1]
+        x, y = np.clip(summit(one), 0.05, 0.95) * size  # the whole cross is to be seen
         halo = [Stroke(linewidth=3, foreground="black"), Normal()]
         axes.plot(x, y, "+", color=CONTOUR, ms=9, mew=1.4, path_effects=halo)
     axes.set(xlim=(0, size[0]), ylim=(size[1], 0))
 
 
 def ratio(value: float) -> str:
-    """A score in units of t, as "3.2 t"."""
+    """A score in units of t, as "3.20 × t"."""
     if value >= 1000:
-        return "> 1000 t"
-    return f"{value:.3g} t" if value >= 0.1 else "< 0.1 t"
+        return "> 1000 × t"
+    return f"{value:.0f} × t" if value >= 10 else f"{value:.2f} × t"
 
 
 @in_house_style
@@ -160,4 +166,39 @@ def score_curve(table: pd.DataFrame, threshold: float, note: str) -> Figure:
         textcoords="offset points",
         ha="right",
     )
+    return _noted(figure, note)
+
+
+@in_house_style
+def found_curve(table: pd.DataFrame, note: str) -> Figure:
+    """How many of the defective images are found by going down the list, where they are known.
+
+    Args:
+        table: rank, flagged and truth, "anomalous" or not; one row an image, in the order of rank.
+        note: what they were made from.
+
+    Raises:
+        InputError: no image is known to be anomalous.
+    """
+    dirty = (table["truth"] == "anomalous").to_numpy()
+    k, flagged = int(dirty.sum()), int(table["flagged"].sum())
+    if not k:
+        raise InputError("no image is known to be anomalous: nothing to find.")
+    most = min(len(table), max(4 * k, flagged + k))
+    looked = np.arange(most + 1)
+    figure = Figure(figsize=(WIDTH, 2.9))
+    axes = figure.subplots()
+    axes.plot(looked, np.minimum(looked, k), color=QUIET, lw=1, ls=(0, (5, 3)))
+    axes.plot(looked, looked * k / len(table), color=QUIET, lw=1, ls=(0, (1, 2)))
+    axes.step(looked, np.concatenate([[0], dirty.cumsum()])[: most + 1], where="post", color=LINE)
+    axes.axvline(flagged + 0.5, color=INK, lw=1.2)
+    axes.text(flagged + 0.5, 0.15, " cut at $t$", va="bottom")
+    axes.text(0.55 * k, 0.82 * k, "perfect ", ha="right", color=QUIET)
+    axes.text(most, most * k / len(table), "chance", ha="right", va="bottom", color=QUIET)
+    axes.set(
+        xlim=(0, most), ylim=(0, k * 1.04), xlabel="images looked at, the most suspicious first"
+    )
+    axes.set_ylabel("defective images found")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _noted(figure, note)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from comet_core import metrics
 from comet_core.confidence import iqr_threshold
 from comet_core.config import TrainingSettings
 from comet_core.datasets import load
@@ -78,7 +79,7 @@ class Inspection:
         """One line that says what this was made from: goes under every figure."""
         return (
             f"{source} · {len(self.table)} images, {self.flagged} flagged · {self.detector} "
-            f"{self.settings.strategy}, seed {self.settings.seed}, kappa {self.settings.kappa:g}"
+            f"{self.settings.strategy}, seed {self.settings.seed}"
         )
 
 
@@ -155,6 +156,35 @@ def inspect_folder(
         detector=detector,
         model=model,
     )
+
+
+def found(table: pd.DataFrame, truth: pd.DataFrame, spare: int = 4) -> dict[str, float]:
+    """How much of a known truth a ranking found.
+
+    Args:
+        table: of an `Inspection`.
+        truth: path and truth, as from `datasets.mixture.mix`.
+        spare: how many more than the k anomalous images one is ready to look at.
+
+    Returns:
+        images; k, the number of anomalous ones; how many of them are among the first k
+        (in_first_k) and the first k + spare (in_first_more); flagged; precision and recall of the
+        cut at t, nan where nothing is flagged or anomalous; average_precision of the ranking.
+    """
+    merged = table.merge(truth[["path", "truth"]], on="path", how="left")
+    dirty = (merged["truth"] == "anomalous").to_numpy()
+    flagged = merged["flagged"].to_numpy(dtype=bool)
+    k, hits = int(dirty.sum()), int((dirty & flagged).sum())
+    return {
+        "images": len(merged),
+        "k": k,
+        "in_first_k": int(dirty[:k].sum()),
+        "in_first_more": int(dirty[: k + spare].sum()),
+        "flagged": int(flagged.sum()),
+        "precision": hits / flagged.sum() if flagged.any() else float("nan"),
+        "recall": hits / k if k else float("nan"),
+        "average_precision": metrics.average_precision(dirty.astype(int), merged["score"]),
+    }
 
 
 def _require_enough(count: int, folder: Path) -> None:

@@ -19,11 +19,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
@@ -31,10 +34,12 @@ from comet_core import figures_triage, triage_report
 from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
-from comet_core.inspection import STRATEGY, Inspection, inspect_folder
+from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder
 
 REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
 MAPS = "maps"
+SPARE = 4
+"""How many more images than there are defects one is ready to look at."""
 EDGE = 1024
 """Longest side, in pixels, of an anomaly map that is written."""
 
@@ -120,6 +125,43 @@ def _write_maps(seen: Inspection, folder: Path) -> None:
         grey: NDArray[np.float32] = np.clip((one - seen.usual) / span, 0, 1) * 255
         large = PillowImage.fromarray(grey).resize(size, PillowImage.Resampling.BILINEAR)
         large.convert("L").save(folder / f"{row.rank:04}.png")
+
+
+def summary(seen: Inspection, out: Path) -> str:
+    """What was found and where it lies, in Markdown."""
+    count, left_out = len(seen.table), len(seen.skipped)
+    skipped = (
+        f" {left_out} file{'s were' if left_out > 1 else ' was'} left out." if left_out else ""
+    )
+    return (
+        f"**{seen.flagged} of {count} images are flagged** "
+        f"({100 * seen.flagged / count:.1f} %).{skipped} The report is in `{out.as_posix()}`: open "
+        f"`{REPORT}` in a browser; `{RANKING}` is the list."
+    )
+
+
+def verdict(seen: Inspection, truth: pd.DataFrame | None) -> str:
+    """The list held against a known truth, in Markdown."""
+    if truth is None or not (truth["truth"] == "anomalous").any():
+        return "The truth is not known here, so there is nothing to hold the list against."
+    told = found(seen.table, truth, SPARE)
+    k, hits = int(told["k"]), round(told["recall"] * told["k"])
+    return (
+        f"Of the **{k} defective** images among {told['images']}, **{told['in_first_k']} are among "
+        f"the first {k}** of the list and {told['in_first_more']} among the first {k + SPARE}. The "
+        f"cut flags {told['flagged']} images, {hits} of them defective, and misses {k - hits}. By "
+        f"chance the first {k} would hold {k * k / told['images']:.1f}."
+    )
+
+
+def preview(seen: Inspection, out: Path, source: str = "", shown: int = 8) -> str:
+    """The report with its first images only, as a frame to be put on another page."""
+    few = replace(seen, maps=seen.maps[:shown])
+    page = escape(triage_report.render(few, out, source=source, budget=0), quote=True)
+    return (
+        '<iframe title="The report" loading="lazy" style="width: 100%; height: 46rem; border: 1px '
+        f'solid #8888; border-radius: 8px" srcdoc="{page}"></iframe>'
+    ).replace("\n", "&#10;")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -84,8 +84,8 @@
     if (current) current.classList.remove("current");
     current = card;
     card.classList.add("current");
+    // Scrolling here would move a button away from under the pointer that presses it.
     if (focus) card.querySelector(".look").focus({ preventScroll: true });
-    card.scrollIntoView({ block: "nearest" });
     if (dialog.open) enlarge(card);
   }
 
@@ -94,6 +94,7 @@
     if (!list.length) return;
     const at = list.indexOf(current);
     choose(list[at < 0 ? 0 : Math.min(list.length - 1, Math.max(0, at + by))], !dialog.open);
+    current.scrollIntoView({ block: "nearest" });
   }
 
   function enlarge(card) {

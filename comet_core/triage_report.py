@@ -27,7 +27,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from comet_core.figures_triage import fitted, outlines, ratio
+from comet_core.figures_triage import fitted, outlines, ratio, summit
 from comet_core.images import read_image
 from comet_core.inspection import Inspection
 
@@ -135,8 +135,7 @@ def _path(one: NDArray[np.floating], level: float) -> str:
             "M" + "L".join(f"{100 * x:.1f},{100 * y:.1f}" for x, y in line[:-1]) + "Z"
             for line in lines
         )
-    row, column = np.unravel_index(int(one.argmax()), one.shape)
-    x, y = 100 * (column + 0.5) / one.shape[1], 100 * (row + 0.5) / one.shape[0]
+    x, y = 100 * np.clip(summit(one), 0.04, 0.96)
     return f"M{x - 3:.1f},{y:.1f}H{x + 3:.1f}M{x:.1f},{y - 3:.1f}V{y + 3:.1f}"
 
 
@@ -167,7 +166,7 @@ def _data(image: PillowImage.Image, kind: str, **options: Any) -> str:
 
 def curve(table: pd.DataFrame, threshold: float) -> str:
     """The sorted scores and the cut as SVG that follows the page's colours; crosses are links."""
-    left, right, top, bottom = 34.0, 432.0, 12.0, 170.0
+    left, right, top, bottom = 38.0, 432.0, 12.0, 170.0
     scores = table["score"].to_numpy(dtype=float) / threshold
     low, high = min(scores.min(), 1.0) / 1.3, max(scores.max(), 1.0) * 1.5
     span = math.log(high / low)
@@ -263,8 +262,8 @@ def _page(seen: Inspection, source: str, large: list[str], small: list[str]) -> 
 
 
 _FEW = (
-    "<dt>Few images</dt><dd>Fewer than thirty images tell little about what is usual. Trust the "
-    "order more than the cut, and add images if you can.</dd>"
+    "<div><dt>Few images</dt><dd>Fewer than thirty images tell little about what is usual. Trust "
+    "the order more than the cut, and add images if you can.</dd></div>"
 )
 
 

@@ -223,6 +223,7 @@ def test_marking_filtering_and_saving_in_a_browser(
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [address]
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
+    tab.locator("#i1 [data-verdict=defective]").scroll_into_view_if_needed()
     tab.locator("#i1 [data-verdict=defective]").click()
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("f")
@@ -302,6 +303,32 @@ def test_the_curve_is_the_scores_and_the_cut_is_at_one(seen: Inspection) -> None
     assert f"{seen.flagged} flagged" in axes.texts[0].get_text()
     with pytest.raises(InputError, match="logarithmic"):
         figures_triage.score_curve(seen.table.assign(score=0.0), seen.threshold, "")
+
+
+def test_a_known_truth_is_counted_and_drawn(seen: Inspection) -> None:
+    truth = pd.DataFrame({"path": seen.table["path"]})
+    truth["truth"] = np.where(truth["path"].isin(DIRTY), "anomalous", "nominal")
+    told = inspection.found(seen.table, truth)
+    assert (told["k"], told["in_first_k"], told["in_first_more"]) == (2, 2, 2)
+    assert told["precision"] == 2 / seen.flagged and told["recall"] == 1
+    assert told["average_precision"] == 1
+    assert "**2 are among the first 2**" in triage.verdict(seen, truth)
+    assert "not known" in triage.verdict(seen, None)
+    last = truth.assign(truth=["nominal"] * 19 + ["anomalous"])
+    assert inspection.found(seen.table, last)["in_first_more"] == 0
+
+    axes = figures_triage.found_curve(seen.table.merge(truth, on="path"), "").axes[0]
+    assert axes.lines[2].get_ydata()[:4].tolist() == [0, 1, 2, 2]
+    assert axes.lines[3].get_xdata()[0] == seen.flagged + 0.5
+    with pytest.raises(InputError, match="nothing to find"):
+        figures_triage.found_curve(seen.table.assign(truth="unknown"), "")
+
+
+def test_a_preview_is_the_report_in_a_frame(seen: Inspection, out: Path) -> None:
+    frame = triage.preview(seen, out, shown=2)
+    assert frame.count("\n") == 0 and "```" not in frame
+    assert frame.count("class=&quot;heat&quot;") == 2
+    assert "The report is in" in triage.summary(seen, out)
 
 
 # -- the command line ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ that tell nothing. The truth comes back as a table and is not written beside the
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def mix(dataset: Dataset, defective: int, folder: Path, seed: int = 0) -> pd.Dat
     Args:
         dataset: as loaded.
         defective: how many defective test images; their kinds in proportion, as `contaminate` does.
-        folder: where to; it must not exist, or be empty.
+        folder: where to; it may hold what an earlier call put there, and nothing else.
         seed: decides which defective images, and the order of all.
 
     Returns:
@@ -41,14 +42,35 @@ def mix(dataset: Dataset, defective: int, folder: Path, seed: int = 0) -> pd.Dat
             f"{defective} defective images of '{dataset.category}' are wanted, and its test set "
             f"has {len(order)}; ask for 0 to {len(order)}."
         )
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' is not empty; give a new folder for the mixture.")
-    folder.mkdir(parents=True, exist_ok=True)
     records = [*dataset.train, *order[:defective]]
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
+    sources: dict[str, Path] = {}
     for number, index in enumerate(np.random.default_rng(seed).permutation(len(records))):
         record = records[index]
         name = f"{number:04}{record.path.suffix.lower()}"
-        shutil.copyfile(record.path, folder / name)
         rows.append((name, record.id, record.kind, record.truth or _TRUTH[record.label]))
+        sources[name] = record.path
+    folder.mkdir(parents=True, exist_ok=True)
+    for there in folder.iterdir():
+        if there.name not in sources or there.read_bytes() != sources[there.name].read_bytes():
+            raise InputError(f"'{folder}' holds other files; give a new folder for the mixture.")
+    for name, source in sources.items():
+        shutil.copyfile(source, folder / name)
     return pd.DataFrame(rows, columns=["path", "source", "kind", "truth"])
+
+
+def mix_below(
+    dataset: Dataset, defective: int, below: Path, seed: int = 0
+) -> tuple[Path, pd.DataFrame]:
+    """A mixture in a folder whose name is its category's and a hash of all that decides it.
+
+    Args:
+        dataset, defective, seed: of `mix`.
+        below: where the folder is made; one of an earlier call is used again.
+
+    Returns:
+        The folder and the truth.
+    """
+    text = f"{dataset.fingerprint()} {defective} {seed}"
+    name = f"{dataset.category}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return below / name, mix(dataset, defective, below / name, seed)

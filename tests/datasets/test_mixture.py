@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comet_core.datasets import load
-from comet_core.datasets.mixture import mix
+from comet_core.datasets.mixture import mix, mix_below
 from comet_core.errors import InputError
 from tests.datasets.builders import mvtec
 
@@ -37,5 +37,17 @@ def test_what_cannot_be_mixed_is_refused(tmp_path: Path) -> None:
     dataset = load("mvtec_ad", mvtec(tmp_path / "data"))
     with pytest.raises(InputError, match="ask for 0 to 6"):
         mix(dataset, 7, tmp_path / "mixed")
-    with pytest.raises(InputError, match="is not empty"):
+    mix(dataset, 2, tmp_path / "mixed")
+    with pytest.raises(InputError, match="holds other files"):
+        mix(dataset, 2, tmp_path / "mixed", seed=1)
+    with pytest.raises(InputError, match="holds other files"):
         mix(dataset, 1, tmp_path)
+
+
+def test_a_named_mixture_is_used_again(tmp_path: Path) -> None:
+    dataset = load("mvtec_ad", mvtec(tmp_path / "data"))
+    folder, truth = mix_below(dataset, 2, tmp_path / "mixed")
+    again, same = mix_below(dataset, 2, tmp_path / "mixed")
+    other, _ = mix_below(dataset, 2, tmp_path / "mixed", seed=1)
+    assert folder == again != other and truth.equals(same)
+    assert sorted(path.name for path in folder.iterdir()) == truth["path"].tolist()

@@ -1,0 +1,147 @@
+# %% [markdown]
+# # Your images
+#
+# A folder of images that nobody has sorted, and the question which of them to look at first. This
+# page answers it. For a folder of your own it needs one command and no labels:
+#
+# ```console
+# $ papermill notebooks/your_data.ipynb out.ipynb -p images ~/photos
+# ```
+#
+# The detector is trained on all of the images, the defective ones included, and each gets a score
+# for how unlike the others it is. The most suspicious come first, with the place that makes them
+# so; a cut says where the unusual begins.
+#
+# Run without a folder, as for this page, it shows itself on a *mixture*: good images of a synthetic
+# stand-in and some defective ones, copied into one folder, shuffled, under names that tell nothing.
+# Only then do we know the truth, and look at it in the end.
+
+# %% tags=["parameters"]
+images: str = ""  # folder of unlabelled images, nested or flat; empty: a synthetic mixture
+out: str = "reports"  # folder below which the report is written, under the images' name
+strategy: str = "comet"  # how the model is trained: comet, or one of its parts or baselines
+kappa: float = 1.5  # equation 1: interquartile ranges from Q3 to the cut; larger flags fewer
+image_size: int = 0  # pixels at which images are seen; 0: what the profile says
+shown: int = 60  # images shown large in the report, with maps
+category: str = "bottle_cap"  # of the stand-in that the mixture is made of
+defective: int = 12  # defective images in the mixture
+seed: int = 0  # of the training, and of the mixture
+profile: str = "demo"  # size of the training: smoke, demo or paper
+strict: bool = False  # stop at an unreadable file, or leave it out and say so
+
+# %%
+from pathlib import Path
+
+from comet_core import datasets, figures_triage, interactive, notebook, triage
+from comet_core.datasets.mixture import mix_below
+
+notebook.begin(globals())
+folder, truth, source = Path(images).expanduser(), None, "unlabelled images"
+if not images:
+    stand_in = datasets.load("mvtec_ad", notebook.find_data("mvtec_ad"), category)
+    folder, truth = mix_below(stand_in, defective, Path(out).expanduser() / "mixtures", seed)
+    source = f"synthetic stand-in, {category}"
+
+# %% [markdown]
+# One call does the work and writes the report.
+
+# %%
+report = Path(out).expanduser() / folder.resolve().name
+seen = triage.triage(
+    folder,
+    report,
+    strategy=strategy,
+    kappa=kappa,
+    image_size=image_size or None,
+    shown=shown,
+    source=source,
+    seed=seed,
+    profile=profile,
+    strict=strict,
+)
+made_from = seen.describe(source)
+
+# %% tags=["remove-input"]
+notebook.say(triage.summary(seen, report))
+
+# %% [markdown]
+# ## What to look at first
+#
+# A purple frame is flagged, a grey one is not. The yellow outline encloses what the detector finds
+# strange; where nothing is strange enough to be enclosed, a cross marks the place that is most so.
+# Under each image are its rank and its score in units of the cut $t$.
+
+# %% mystnb={"figure": {"name": "fig-contact-sheet", "caption": "The most suspicious images, in order. Outlines enclose what lies above equation 1 applied to the peaks of all maps."}, "image": {"alt": "A contact sheet of the most suspicious images in order, each with an outline around what is unusual in it, its rank and its score."}}
+notebook.show(
+    figures_triage.contact_sheet(
+        seen.table, folder, seen.maps, seen.level, seen.threshold, made_from
+    )
+)
+
+# %% tags=["remove-input"]
+notebook.show_table(seen.table.head(10), "The first ten rows of the list", "tab-ranking")
+
+# %% [markdown]
+# ## Where the cut falls
+#
+# The cut is the $t$ of equation {eq}`eq-threshold`, from the quartiles of all scores. A step in the
+# curve says that some images are of another kind than the rest, and then the exact place of the cut
+# matters little. A slope without a step says that there is no natural place for it: go down the
+# list until looking no longer pays.
+
+# %% mystnb={"figure": {"name": "fig-score-curve", "caption": "The scores of all images in descending order, in units of the cut, on a logarithmic axis. Crosses are flagged."}, "image": {"alt": "A falling curve of scores with a horizontal line at the cut; the points above it are crosses."}}
+notebook.show(figures_triage.score_curve(seen.table, seen.threshold, made_from))
+
+# %% [markdown]
+# ## The report
+#
+# `report.html` holds all of this for a browser, in one file that loads nothing from elsewhere. In it
+# images can be marked *defective* or *fine*, filtered and enlarged, by hand or by keys, and the
+# marks saved as a CSV file. Here it is with its first images:
+
+# %% tags=["remove-input"]
+interactive.show_inline(
+    triage.preview(seen, report, source),
+    "The report, with its first images only; mark some, and save the list.",
+    "fig-report",
+    still=figures_triage.contact_sheet(
+        seen.table, folder, seen.maps, seen.level, seen.threshold, made_from, count=8
+    ),
+)
+
+# %% [markdown]
+# ## Was it right?
+#
+# For your own folder nobody knows yet. For the mixture we do, and can hold the list against it.
+
+# %% tags=["remove-input"]
+notebook.say(triage.verdict(seen, truth))
+
+# %% mystnb={"figure": {"name": "fig-triage-found", "caption": "Going down the list: how many of the defective images have been met. Dashed, a perfect order; dotted, a random one."}, "image": {"alt": "A rising staircase of defective images found against images looked at, between the perfect and the random order, with the cut."}}
+if truth is not None and (truth["truth"] == "anomalous").any():
+    known = seen.table.merge(truth[["path", "truth"]], on="path")
+    notebook.show(figures_triage.found_curve(known, made_from))
+
+# %% [markdown]
+# ## What to do next
+#
+# **Look at the flagged images**, from the top, and mark them. Flagged means *unlike the others*, not
+# *defective*: even in a folder without a single defect some images are the most unusual. If the
+# last flagged ones are still defective, go on past the cut; when a dozen in a row are fine, the
+# rest will seldom repay the time.
+#
+# **Then take the defective ones out and run it again.** With the grossest gone the quartiles are
+# tighter, and subtler ones come up. A folder cleaned in this way is also a better training set.
+#
+# **Know what cannot be found like this.** A defect that many images share is usual by definition,
+# most of all from a quarter of them on, where it enters the quartiles themselves. Marks that vanish
+# at the size at which images are seen stay unseen; `image_size` raises it. A fault that shows only
+# beside a specification, such as a part that is missing everywhere, is none to a method that
+# knows nothing but the folder. And in a folder of several products the rarer product is the
+# anomaly: sort such folders by product first.
+#
+# The same from the command line, with a progress bar:
+#
+# ```console
+# $ python -m comet_core.triage ~/photos --out report/
+# ```
