@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book test test-site bench clean distclean
+.PHONY: help book test test-site bench bench-check bench-runs clean distclean
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -27,7 +27,15 @@ test: .venv/.test ## ruff, mypy and pytest
 test-site: .venv/.test ## the tests of a site that `make book` has built, in a browser
 	$(PY) -m pytest tests/browser tests/test_book.py
 
-bench: .venv/.test ## I-AUROC of every strategy; what several processes gain (an hour)
+bench: .venv/.test ## training the usual way against ours: time, memory, I-AUROC (ten minutes)
+	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
+	OMP_NUM_THREADS=1 $(PY) benchmarks/speed.py --out benchmarks/speed.json
+
+bench-check: .venv/.test ## the same at one size, against the record in benchmarks/speed.json
+	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
+	OMP_NUM_THREADS=1 $(PY) benchmarks/speed.py --check
+
+bench-runs: .venv/.test ## I-AUROC of every strategy; what several processes gain (an hour)
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
 	$(PY) benchmarks/accuracy.py --data-root data/synthetic/mvtec_ad --category bottle_cap hide woven
 	$(PY) benchmarks/engines.py

@@ -116,7 +116,7 @@ class MemoryBank(PatchDetector):
         self._seed = int(torch.randint(2**31, ()))
 
     def calibrate(self, samples: Tensor, weights: Tensor | None = None) -> None:
-        """Choose the bank from training samples (N, P, D)."""
+        """Choose the bank from training samples (N, P, D); there are no weights to heed."""
         generator = torch.Generator().manual_seed(self._seed)
         trust, factors = self._examined(samples)
         wanted = -(-self.options.candidates // len(samples))
