@@ -13,9 +13,11 @@ Refused: 32-bit integer and floating-point samples, whose full scale the file do
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -127,6 +129,26 @@ def resize(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
         (width, height), PillowImage.Resampling.BILINEAR, reducing_gap=None
     )
     return np.asarray(resized).copy()
+
+
+def data_address(images: Sequence[NDArray[np.uint8]], columns: int = 1) -> str:
+    """Images of one size, side by side and row by row, as a picture that its own address holds.
+
+    Args:
+        images: (H, W, 3) each, at least one.
+        columns: images in a row.
+
+    Returns:
+        "data:image/webp;base64,...", for the `src` of an HTML image.
+    """
+    height, width = images[0].shape[:2]
+    sheet = PillowImage.new("RGB", (columns * width, -(-len(images) // columns) * height))
+    for number, image in enumerate(images):
+        place = (number % columns * width, number // columns * height)
+        sheet.paste(PillowImage.fromarray(image), place)
+    file = io.BytesIO()
+    sheet.save(file, "WEBP", quality=60)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def resize_mask(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:

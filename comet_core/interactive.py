@@ -1,6 +1,7 @@
 """Pictures that a reader can turn without a kernel: HTML with a few lines of JavaScript inside.
 
-They load nothing. Where scripts do not run they stay hidden, so a still figure belongs beside each.
+They ask no other host for anything. Where scripts do not run, and on paper, a still figure takes
+their place.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ from torch import Tensor
 
 from comet_core.confidence import quartiles
 from comet_core.errors import InputError
-from comet_core.figures import KINDS, house_style
+from comet_core.figures import KINDS, evenly, house_style
+from comet_core.images import data_address, read_image, resize
 from comet_core.notebook import made_from
 from comet_core.teaching import BOWL_VIEW, STIFFNESS, OuterStep
+
+PHOTO = 112
+"""Width and height of a thumbnail, pixels."""
 
 STYLE = """
 <style>
@@ -31,10 +36,21 @@ STYLE = """
 .turn svg { width: 100%; height: auto; }
 .turn text { font-size: 14px; fill: var(--pst-color-text-base, currentColor); }
 .turn .axis { stroke: var(--quiet, #6b7280); fill: none; }
+@media (min-width: 720px) { .turn text { font-size: 10.5px; } }
 .turn label { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; }
 .turn input { flex: 1 1 12rem; min-height: 2rem; accent-color: var(--nominal, #004488); }
 .turn output { display: block; text-align: left; margin-top: .25rem; }
 .turn output, .turn b { font-variant-numeric: tabular-nums; }
+.turn .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(84px, 1fr));
+  gap: .6rem; margin-top: .75rem; }
+.turn .photos figure { margin: 0; padding: 0; text-align: center; line-height: 1.3; }
+.turn .photos img { width: 100%; height: auto; filter: none !important;
+  border: 3px solid var(--kind); border-radius: 3px; }
+.turn .photos i { display: block; height: 5px; margin-top: 4px; background: var(--kind); }
+.turn .photos b { font-weight: 400; }
+.turn:not([hidden]) ~ .still { display: none; }
+.still img { width: min(100%, 640px); height: auto; display: block; margin: 0 auto; }
+@media print { .turn { display: none; } .turn ~ .still { display: block !important; } }
 </style>
 """
 
@@ -80,6 +96,11 @@ const draw = () => {
   box.querySelector("svg").innerHTML = svg;
   box.querySelector("b").textContent = kappa.toFixed(1);
   box.querySelector("output").innerHTML = said.join("<br>");
+  for (const one of box.querySelectorAll("[data-score]")) {
+    const w = weight(+one.dataset.score);
+    one.querySelector("i").style.width = `${100 * w}%`;
+    one.querySelector("b").textContent = w < .01 ? "< 0.01" : w.toFixed(2);
+  }
 };
 box.querySelector("input").addEventListener("input", draw);
 box.hidden = false;
@@ -88,13 +109,16 @@ draw();
 """
 
 
-def kappa_slider(samples: pd.DataFrame, kappa: float = 1.5, name: str = "turn-kappa") -> str:
+def kappa_slider(
+    samples: pd.DataFrame, kappa: float = 1.5, name: str = "turn-kappa", photos: int = 0
+) -> str:
     """Weights of training samples under a kappa that the reader chooses; equations 1 and 2 in HTML.
 
     Args:
-        samples: score and truth, one row a training sample.
+        samples: score and truth, one row a training sample; with photos, path.
         kappa: where the slider stands at first, 0 to 6.
         name: the element's id on the page.
+        photos: how many images of each kind to show with their weights, evenly spaced in rank.
 
     Raises:
         InputError: a kappa beyond the slider, or scores that are not all positive.
@@ -120,7 +144,22 @@ def kappa_slider(samples: pd.DataFrame, kappa: float = 1.5, name: str = "turn-ka
         f'<label>κ = <b>{kappa:g}</b><input type="range" min="0" max="6" step="0.1" '
         f'value="{kappa:g}" aria-label="kappa"></label><output aria-live="polite"></output>'
     )
-    return _widget(name, body, KAPPA, data)
+    if photos:
+        chosen = [evenly(samples[samples["truth"] == kind], photos) for kind in kinds]
+        shown = "".join(_photo(one) for one in pd.concat(chosen).itertuples())
+        body += f'<div class="photos">{shown}</div>'
+    return widget(name, body, KAPPA, data)
+
+
+def _photo(sample: Any) -> str:
+    """A thumbnail in its kind's colour, with the bar and the number that the slider moves."""
+    colour = f"var(--{sample.truth}, {KINDS[sample.truth]})"
+    picture = data_address([resize(read_image(sample.path), PHOTO)])
+    return (
+        f'<figure data-score="{sample.score:.5g}" style="--kind: {colour}"><img src="{picture}" '
+        f'alt="{sample.truth} training image" width="{PHOTO}" height="{PHOTO}"><i></i><b></b>'
+        "</figure>"
+    )
 
 
 LOOPS = """
@@ -198,7 +237,7 @@ def loop_stepper(course: Sequence[OuterStep], middle: Tensor, name: str = "turn-
         f'<label>turn <b>1</b><input type="range" min="0" max="{last}" step="1" value="0" '
         'aria-label="step"></label><output aria-live="polite"></output>'
     )
-    return _widget(name, body, LOOPS, data)
+    return widget(name, body, LOOPS, data)
 
 
 def _rounded(scores: pd.Series) -> list[float]:
@@ -206,10 +245,12 @@ def _rounded(scores: pd.Series) -> list[float]:
     return [float(f"{score:.5g}") for score in sorted(scores)]
 
 
-def _widget(name: str, body: str, script: str, data: dict[str, Any]) -> str:
+def widget(name: str, body: str, script: str, data: dict[str, Any]) -> str:
+    """A picture to turn: its elements, and the script, in which NAME and DATA are filled in."""
     if not all(math.isfinite(v) for v in data.values() if isinstance(v, float)):
         raise InputError("a picture cannot hold NaN or infinite values.")
-    code = script.replace("NAME", json.dumps(name)).replace("DATA", json.dumps(data))
+    told = json.dumps(data).replace("</", "<\\/")  # a file's name must not end the script
+    code = script.replace("NAME", json.dumps(name)).replace("DATA", told)
     box = f'<div class="turn" id="{html.escape(name)}" hidden>{body}</div>'
     return f"{STYLE.strip()}\n{box}\n<script>{code}</script>".replace("\n\n", "\n")
 
@@ -228,10 +269,10 @@ def show_inline(
         caption: Markdown, what there is to see.
         name: of the figure, "fig-...".
         runs: the rows it was made from; the book tells their hashes beside the figure.
-        still: what to show in its place where scripts do not run.
+        still: what to show in its place on paper and where scripts do not run.
     """
     if still is not None:
-        content += f"\n<noscript>{vectors(still, caption)}</noscript>"
+        content += f'\n<div class="still">{vectors(still, caption)}</div>'
     markdown = f"::::{{inline-figure}}\n:name: {name}\n\n```{{raw}} html\n{content}\n```\n\n"
     display(
         {

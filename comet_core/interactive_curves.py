@@ -11,7 +11,7 @@ import pandas as pd
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.figures_evidence import look
-from comet_core.interactive import _widget
+from comet_core.interactive import widget
 from comet_core.noise import KEYS, by_seed, curves, ordered
 from comet_core.tables import data_names, label
 
@@ -195,7 +195,7 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
         '<div class="key"></div>'
         '<output aria-live="polite"></output>'
     )
-    return STYLE.strip() + "\n" + _widget(name, body, CHOOSER, data)
+    return STYLE.strip() + "\n" + widget(name, body, CHOOSER, data)
 
 
 def _protocol(overlap: bool) -> str:

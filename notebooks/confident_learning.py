@@ -180,9 +180,13 @@ notebook.show(figures_teaching.weights_at(samples, (0, 1.5, 5), made_from, logar
 
 # %% tags=["remove-input"]
 interactive.show_inline(
-    interactive.kappa_slider(samples, min(kappa, 6.0)),
-    "The same images under a κ of your choice. Grey band: first to third quartile. Dashed: the threshold.",
+    interactive.kappa_slider(samples, min(kappa, 6.0), photos=4),
+    "The same images under a κ of your choice. Grey band: first to third quartile. Dashed: the "
+    "threshold. Below, images of each kind, evenly spaced in rank, with their weights. "
+    f"Data: {made_from}.",
     "fig-turn-kappa",
+    rows,
+    still=figures_teaching.weights_at(samples, (kappa,), made_from, logarithmic=True),
 )
 
 # %% [markdown]

@@ -138,6 +138,7 @@ interactive.show_inline(
     interactive.loop_stepper(course, validation[0].reshape(-1, 2).mean(0)),
     "The same course, three positions of the slider a turn: before, inner steps (blue), outer step (bold).",
     "fig-turn-loops",
+    still=figures_meta.descent(figures_meta.fans(course, shared)[1:], note),
 )
 
 # %% [markdown]

@@ -22,7 +22,7 @@ engine: str = "in_process"  # or processes, or a Dask scheduler: tcp://host:port
 strict: bool = True  # stop at an unreadable image, or leave it out
 
 # %%
-from comet_core import experiments, figures, notebook
+from comet_core import experiments, figures, interactive, interactive_images, notebook
 
 notebook.begin(globals())
 root = notebook.find_data(dataset, data_root)
@@ -77,10 +77,18 @@ notebook.show(figures.weight_strips(samples, made_from), rows)
 # The threshold $t$ of equation {eq}`eq-threshold` depends on the quartiles alone. Right of it an
 # image counts less, by the scale on top. Left of it all count in full, whatever they show: an
 # anomalous image there is one that the weights cannot help with. A larger $\kappa$ moves $t$ to the
-# right and forgives more.
+# right and forgives more. Point at a mark to see the image behind it.
 
-# %% mystnb={"figure": {"name": "fig-score-distribution", "caption": "Anomaly scores of the training images in units of the threshold. The grey band reaches from the first to the third quartile; the scale on top gives the weight."}, "image": {"alt": "For each category the scores of nominal, boundary and anomalous training images as points in three lines, with the quartiles and the threshold."}}
-notebook.show(figures.score_distribution(samples, made_from, kappa), rows)
+# %% tags=["remove-input"]
+interactive.show_inline(
+    interactive_images.score_points(samples, kappa),
+    "Anomaly scores of the training images in units of the threshold (dashed). The grey band reaches "
+    "from the first to the third quartile; the scale on top gives the weight. "
+    f"Data: {made_from}.",
+    "fig-score-distribution",
+    rows,
+    still=figures.score_distribution(samples, made_from, kappa),
+)
 
 # %% [markdown]
 # ## How trust develops

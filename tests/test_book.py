@@ -200,6 +200,9 @@ def test_docstrings_with_tables_and_code_become_restructured_text() -> None:
     text = "\n".join(lines)
     assert ".. list-table::" in text and "   * - a\n     - b\n   * - 1\n     - 2" in text
     assert "::\n\n    f(x)" in text
+    lines = ["| a |", "|---|", "| 1 |", "", "    f(x)", ""]
+    house.docstring_to_rst(None, "module", "m", SimpleNamespace(__doc__="\n".join(lines)), None, [])
+    assert "::" in house._code(house._tables(lines), sections=False), "code right after a table"
     args = ["Do it.", "", "Args:", "    x: a number.", "", "    more of it."]
     kept = list(args)
     house.docstring_to_rst(None, "function", "f", None, None, args)

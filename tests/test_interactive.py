@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
-from comet_core import interactive, teaching
+from comet_core import interactive, interactive_images, teaching
 from comet_core.confidence import confidence_weights, iqr_threshold
 from comet_core.errors import InputError
 from tests.browser.conftest import browser  # noqa: F401
@@ -54,6 +58,96 @@ def test_the_slider_weighs_as_the_package_does(browser: Any, tmp_path: Path) -> 
         assert page.locator("svg circle").count() == 8
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> pd.DataFrame:
+    """The samples with an image each, the brighter the lower the score, in two categories."""
+    ranks = SAMPLES["score"].rank().astype(int)
+    paths = [tmp_path / f"{rank:03}.png" for rank in ranks]
+    for rank, path in zip(ranks, paths, strict=True):
+        Image.new("RGB", (40, 40), (250 - 20 * rank,) * 3).save(path)
+    told = SAMPLES.assign(category="a", path=list(map(str, paths)), id=[p.name for p in paths])
+    return pd.concat([told, told.assign(category="b", score=2 * told["score"])])
+
+
+@pytest.mark.browser
+def test_the_slider_moves_the_weights_under_the_photos(
+    browser: Any,  # noqa: F811
+    images: pd.DataFrame,
+    tmp_path: Path,
+) -> None:
+    samples = images[images["category"] == "a"]
+    content = interactive.kappa_slider(samples, 1.5, photos=2)
+    page, complaints = open_in(browser, tmp_path, content)
+    scores = torch.tensor(samples["score"].tolist(), dtype=torch.float64)
+    for kappa in (1.5, 0.0):
+        page.locator("input").fill(str(kappa))
+        t = iqr_threshold(scores, kappa)
+        for photo in page.locator("[data-score]").all():
+            score = float(photo.get_attribute("data-score"))
+            weight = confidence_weights(torch.tensor(score, dtype=torch.float64), t).item()
+            assert photo.locator("b").inner_text() == f"{weight:.2f}"
+    assert page.locator("[data-score]").count() == 4, "two nominal, one boundary, one anomalous"
+    assert page.evaluate("[...document.images].every(i => i.naturalWidth)")
+    assert complaints == []
+
+
+@pytest.mark.browser
+def test_a_point_shows_the_image_behind_it(
+    browser: Any,  # noqa: F811
+    images: pd.DataFrame,
+    tmp_path: Path,
+) -> None:
+    page, complaints = open_in(browser, tmp_path, interactive_images.score_points(images, 1.5))
+    said, plot = page.locator("output"), page.locator(".turn svg")
+    assert "Point at a mark" in said.inner_text()
+    plot.focus()
+    page.keyboard.press("Home")
+    assert "001.png" in said.inner_text() and "weight 1.00" in said.inner_text()
+    page.keyboard.press("End")
+    assert "010.png" in said.inner_text() and "nominal" in said.inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert "009.png" in said.inner_text() and "boundary" in said.inner_text()
+    scores = torch.tensor(SAMPLES["score"].tolist(), dtype=torch.float64)
+    t = iqr_threshold(scores, 1.5).item()
+    assert f"weight {t / 3.4:.2f}, score {3.4 / t:.2f} t" in said.inner_text()
+    box = page.locator(".turn svg g circle").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert "nominal" in said.inner_text()
+    page.locator("select").select_option("1")
+    assert "Point at a mark" in said.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert complaints == []
+
+
+def test_the_image_of_a_point_is_its_own(images: pd.DataFrame) -> None:
+    """Brightness falls with the score, so the sheet must darken from cell to cell."""
+    one = interactive_images._category(
+        images[images["category"] == "a"],
+        ["nominal", "boundary", "anomalous"],
+        1.5,
+        6,
+        np.random.default_rng(0),
+    )
+    cells = [point[3] for point in one["points"]]
+    assert [cell for cell in cells if cell >= 0] == list(range(6)) and len(cells) == 10
+    assert cells[-3:] == [3, 4, 5], "the least trusted are kept"
+    sheet = Image.open(io.BytesIO(base64.b64decode(one["sheet"].partition(",")[2]))).convert("L")
+    size, kept = interactive_images.CELL, [rank for rank, c in enumerate(cells) if c >= 0]
+    found = [sheet.getpixel((size * c + size // 2, size // 2)) for c in range(6)]
+    assert found == pytest.approx([250 - 20 * (rank + 1) for rank in kept], abs=4)
+
+
+def test_points_without_an_order_are_refused(images: pd.DataFrame) -> None:
+    for samples in (images.iloc[:0], images.assign(score=0.0)):
+        with pytest.raises(InputError):
+            interactive_images.score_points(samples, 1.5)
+
+
+def test_a_file_name_cannot_end_the_script() -> None:
+    text = interactive.widget("one", "", "DATA", {"name": "</script><b>"})
+    assert "</script><b>" not in text
 
 
 @pytest.mark.browser

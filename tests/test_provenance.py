@@ -64,7 +64,7 @@ def test_tables_and_inline_figures_bring_their_names(shown: list[dict[str, Any]]
 def test_a_still_stands_in_where_scripts_do_not_run(shown: list[dict[str, Any]]) -> None:
     interactive.show_inline("<p></p>", 'What "it" shows.', "fig-turn", still=Figure())
     page = shown[0]["data"]["text/html"]
-    assert '<noscript><img src="data:image/svg+xml;base64,' in page
+    assert '<div class="still"><img src="data:image/svg+xml;base64,' in page
     assert 'alt="What &quot;it&quot; shows."' in page
 
 

@@ -10,6 +10,7 @@ from sphinx.application import Sphinx
 
 SECTION = re.compile(r"(Args|Arguments|Attributes|Example|Examples|Raises|Returns|Yields):$")
 ADDRESS = re.compile(r'"(tcp://[^"\s]+)"')
+TABLE_CELL = re.compile(r"   (\* |  )- ")
 TABLE_RULE = re.compile(r"\|(\s*:?-+:?\s*\|)+$")
 
 SEARCH_FROM_DISK = """
@@ -77,7 +78,8 @@ def _code(lines: list[str], sections: bool) -> list[str]:
         indented = line.startswith("    ")
         if indented and not within and found and not found[-1].strip():
             opener = next((text for text in reversed(found) if text.strip()), "")
-            if not opener.startswith("   ") and not opener.endswith("::"):
+            within_list = opener.startswith("   ") and not TABLE_CELL.match(opener)
+            if not within_list and not opener.endswith("::"):
                 found += ["::", ""]
             within = True
         elif line.strip() and not indented:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -29,6 +33,30 @@ class InlineFigure(SphinxDirective):
         return [figure]
 
 
+HELD = re.compile(r"data:image/(webp|jpeg|png|svg\+xml);base64,([A-Za-z0-9+/=]{1500,})")
+
+
+def put_pictures_in_files(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Replace large pictures that HTML holds in itself by files: the browser loads those lazily."""
+    if app.builder.format != "html":
+        return
+    up = "../" * docname.count("/") if app.builder.name == "html" else ""
+
+    def kept(found: re.Match[str]) -> str:
+        content = base64.b64decode(found[2])
+        name = f"{hashlib.sha256(content).hexdigest()}.{found[1].removesuffix('+xml')}"
+        path = Path(app.outdir) / "_images" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return f"{up}_images/{name}"
+
+    for node in list(doctree.findall(nodes.raw)):
+        text = node.astext()
+        if HELD.search(text):
+            node.replace_self(nodes.raw("", HELD.sub(kept, text), format=node["format"]))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("doctree-resolved", put_pictures_in_files)
     app.add_directive("inline-figure", InlineFigure)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
