@@ -65,7 +65,7 @@ class TrainingSettings(BaseModel):
     weight_level: Literal["image", "patch"] = "image"
     weighting: Weighting | None = None
     """Rule of the weights, see `rules`; by default that of the strategy: `paper` for `soft` and
-    `comet`, `core` for `comet+`. `reject` is `rejection` whatever is set."""
+    `comet`, `mutual` for `comet+`. `reject` is `rejection` whatever is set."""
 
     alpha: float = Field(1e-3, gt=0)
     """Equation 7: step of the inner loop."""
@@ -85,7 +85,7 @@ class TrainingSettings(BaseModel):
         """The rule of the weights: the setting, or else that of the strategy."""
         if self.strategy == "reject":
             return "rejection"
-        return self.weighting or ("core" if self.strategy == "comet+" else "paper")
+        return self.weighting or ("mutual" if self.strategy == "comet+" else "paper")
 
     @property
     def needs_prior(self) -> bool:

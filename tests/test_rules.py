@@ -86,10 +86,15 @@ def test_settled_is_settled_and_keeps_the_lower_scores(values: list[float]) -> N
 
 def test_settling_finds_what_one_pass_hides() -> None:
     """A fifth of dirt widens the quartiles that are to find it, until some of it is gone."""
-    scores = torch.cat([torch.linspace(1, 2, 80), torch.linspace(2.4, 6, 25)])
-    assert weighting.rejection(scores)[80:].sum() > settled(scores)[80:].sum()
+    scores = torch.cat([torch.linspace(1, 2, 80), torch.linspace(3, 9, 25)])
+    assert weighting.rejection(scores.log())[80:].any()
+    assert torch.equal(settled(scores), torch.tensor([1.0] * 80 + [0.0] * 25))
+
+
+def test_settling_keeps_a_majority_whatever_kappa() -> None:
+    assert settled(torch.linspace(1, 2, 40), kappa=0.0).sum() >= 20
 
 
 def test_strategies_have_rules_of_their_own() -> None:
     rule = {s: TrainingSettings(strategy=s).rule for s in ("reject", "soft", "comet", "comet+")}
-    assert rule == {"reject": "rejection", "soft": "paper", "comet": "paper", "comet+": "core"}
+    assert rule == {"reject": "rejection", "soft": "paper", "comet": "paper", "comet+": "mutual"}
