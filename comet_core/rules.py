@@ -93,9 +93,9 @@ def next_weights(
 def settled(scores: Tensor, kappa: float = 1.5) -> Tensor:
     """Readmission of fixed scores, again and again until the kept samples stay the same.
 
-    On the logarithms of the scores, where equation 1 reads t = Q3 (Q3 / Q1)^kappa: distances scatter
-    by factors, and a threshold for sums would drop nominal images of the longer tail. At least half
-    of the samples are kept: dirt is taken to be the minority.
+    On the logarithms of the scores, where equation 1 reads t = Q3 (Q3 / Q1)^kappa: distances
+    scatter by factors, and a threshold for sums would drop nominal images of the longer tail. At
+    least half of the samples are kept: dirt is taken to be the minority.
 
     Args:
         scores: (N,), >= 0; 0 counts as the smallest positive score.
