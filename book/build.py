@@ -32,6 +32,7 @@ import jupytext
 import nbformat
 import yaml
 
+from comet_core import reproduction
 from comet_core.runs import versions
 
 BOOK = Path(__file__).resolve().parent
@@ -170,7 +171,15 @@ def notebook_stamp(source: Path, parameters: Mapping[str, Any], code: str, data:
     cells = [cell.source for cell in read_notebook(source).cells]
     versions = [importlib.metadata.version(name) for name in DECIDING]
     state = [cells, sorted(parameters.items()), code, data, platform.python_version(), versions]
+    if any("reproduction.stored(" in cell for cell in cells):
+        state.append(stored_runs())
     return digest([("state", json.dumps(state).encode())])
+
+
+def stored_runs() -> list[str]:
+    """Runs of the published sizes: pages show those that the store holds, so they follow it."""
+    store = Path(os.environ.get("COMET_RUNS", ROOT / "runs"))
+    return sorted(reproduction.stored("paper", store).get("hash", []))
 
 
 def read_stamp(executed: Path) -> str:

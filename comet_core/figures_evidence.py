@@ -17,6 +17,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
 from comet_core.noise import curves, ordered
+from comet_core.scaling import lines
 from comet_core.tables import data_names, label
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -216,4 +217,41 @@ def differences(table: pd.DataFrame, note: str) -> Figure:
     printed = {"color": INK, "marker": "D", "mfc": "white", "ls": ""}
     handles = [_handle(measured, "measured here"), _handle(printed, "reported in the paper")]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return _noted(figure, note)
+
+
+@in_house_style
+def scaling(training: pd.DataFrame, extraction: pd.DataFrame, note: str) -> Figure:
+    """Measured core seconds over the number of images, and the lines that estimates go along.
+
+    Args:
+        training: of `scaling.training_times`; extraction: of `scaling.extraction_times`.
+        note: what they were measured on.
+    """
+    figure = Figure(figsize=(WIDTH, 3.0))
+    panels = figure.subplots(1, 2)
+    colours = dict(zip(DETECTORS, ("#AA3377", "#0077BB"), strict=True))
+    for axes, times, title in zip(
+        panels, (extraction, training), ("features, once", "one epoch"), strict=True
+    ):
+        for line in lines(times).to_dict("records"):
+            method = line.get("strategy", BASELINE)
+            of = times[times["detector"] == line["detector"]]
+            of = of[of["strategy"] == method] if "strategy" in of else of
+            colour, dashed = colours.get(line["detector"], INK), method != BASELINE
+            ends = np.array([0, times["images"].max() * 1.08])
+            seconds = line["fixed_seconds"] + line["seconds_per_image"] * ends
+            axes.plot(ends, seconds, color=colour, lw=1.3, ls=(0, (4, 1.5)) if dashed else "-")
+            axes.plot(of["images"], of["seconds"], "s" if dashed else "o", color=colour, ms=4.5)
+        axes.set(title=title, xlabel="images", xlim=(0, None), ylim=(0, None))
+    panels[0].set_ylabel("core seconds")
+    looks: list[dict[str, Any]] = [{"ls": "-", "marker": "o"}, {"ls": (0, (4, 1.5)), "marker": "s"}]
+    shown = [(name, which) for name in colours for which in (0, 1)]
+    handles = [
+        _handle(
+            {"color": colours[name], **looks[which]}, f"{label(name)}, {('plain', 'CoMet')[which]}"
+        )
+        for name, which in shown
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=2.4)
     return _noted(figure, note)

@@ -119,7 +119,7 @@ if overlap:
 # ## What this does and does not show
 #
 # - The stand-ins are drawn by a program. A method's rank on them is no rank on MVTec AD or KSDD2;
-#   the published data sets take the same call and another `data_root`.
+#   {doc}`reproduce_the_paper` has the calls for the published data.
 # - Without overlap the injected images leave the test set, so that a curve's points are measured on
 #   slightly different test sets, at the right on fewer anomalous images. Differences between methods
 #   at one level are of one test set.

@@ -113,6 +113,21 @@ def test_a_stamp_depends_on_all_that_decides_the_result(folders: SimpleNamespace
     assert len(stamps) == 5
 
 
+def test_a_page_of_stored_runs_is_made_again_when_there_are_more(
+    folders: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = notebook_file(folders.source / "one.ipynb", "profile: str = 'demo'")
+    shows = notebook_file(
+        folders.source / "two.ipynb", "x: int = 1", "reproduction.stored('paper')"
+    )
+    base = ({"profile": "smoke"}, "code", "data")
+    before = [build.notebook_stamp(path, *base) for path in (plain, shows)]
+    assert before == [build.notebook_stamp(path, *base) for path in (plain, shows)]
+    monkeypatch.setattr(build, "stored_runs", lambda: ["0123456789abcdef"])
+    after = [build.notebook_stamp(path, *base) for path in (plain, shows)]
+    assert after[0] == before[0] and after[1] != before[1]
+
+
 @pytest.mark.notebook
 def test_a_failing_notebook_stops_the_build_and_leaves_no_result(folders: SimpleNamespace) -> None:
     notebook_file(folders.source / "bad.ipynb", "profile: str = 'demo'", "1 / 0")
