@@ -246,7 +246,7 @@ class CoMet:
     def _part_scores(self, images: Images) -> torch.Tensor:
         self._require_fit()
         features = self._features(images, progress=False)
-        return self._detector.scores(self._detector.prepare(features.maps))
+        return self._detector.map_scores(features.maps)
 
     def _require_fit(self) -> None:
         if not hasattr(self, "scores_"):

@@ -104,7 +104,7 @@ def execute(config: RunConfig) -> RunOutput:
     )
     extracted = time.perf_counter()
     records = _kept(fitted.dataset.test, features)
-    part_scores = fitted.detector.scores(fitted.detector.prepare(features.maps))
+    part_scores = fitted.detector.map_scores(features.maps)
     scores = fitted.detector.image_scores(part_scores).double().numpy()
     threshold = iqr_threshold(fitted.training.final.image_scores, config.kappa).item()
     test = _table(records).assign(score=scores, flagged=scores > threshold)

@@ -49,8 +49,9 @@ def crossfitted(maps: Maps, config: RunConfig) -> Tensor:
         detector = make_detector(config.detector, config.options)
         ids = [str(position) for position in rest.tolist()]
         fit(detector, {name: one[rest] for name, one in maps.items()}, ids, plain)
-        samples = detector.prepare({name: one[held_out] for name, one in maps.items()})
-        return detector.image_scores(detector.scores(samples))
+        return detector.image_scores(
+            detector.map_scores({name: one[held_out] for name, one in maps.items()})
+        )
 
     count = len(next(iter(maps.values())))
     return crossfit(fit_and_score, count, min(FOLDS, count), config.seed)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
 
-from comet_core.detectors import DETECTORS, make_detector
+from comet_core.detectors import DETECTORS, base, make_detector
 from comet_core.detectors.differnet import CouplingBlock, DifferNet, NormalizingFlow, soft_clamp
 from comet_core.detectors.simplenet import BatchNorm, SimpleNet
 from comet_core.errors import InputError
@@ -289,3 +289,29 @@ def test_a_sketch_is_every_second_patch_of_every_second_row() -> None:
     assert detector.sketch(samples)[1].squeeze(1).tolist() == [320 + place for place in wanted]
     detector.grid = (8, 40)
     assert detector.sketch(samples) is samples
+
+
+def test_input_is_standardised_over_all_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = {"stride8": 5 + 3 * torch.randn(10, 4, 6, 6)}
+    detector = make_detector("simplenet", {"hidden": 8})
+    whole = detector.fit_input(maps)
+    assert torch.allclose(whole.mean((0, 1)), torch.zeros(4), atol=1e-5)
+    assert torch.allclose(whole.std((0, 1), correction=0), torch.ones(4), atol=1e-5)
+    monkeypatch.setattr(base, "CHUNK", 3)
+    other = make_detector("simplenet", {"hidden": 8})
+    assert torch.allclose(other.fit_input(maps), whole, atol=1e-6)
+    other.calibrate(whole)
+    assert torch.allclose(other.map_scores(maps), other.scores(whole), rtol=1e-4)
+
+
+def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    maps = {"stride8": torch.randn(4, 3, 16, 16)}
+    monkeypatch.setattr(base, "SAMPLES_MEMORY", 1000)
+    detector = make_detector("simplenet", {"hidden": 8})
+    samples = detector.fit_input(maps)
+    assert samples.shape == (4, 64, 3)
+    detector.calibrate(samples)
+    assert detector.scores(samples).shape == (4, 64)
+    assert detector.map_scores(maps).shape == (4, 256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,12 @@ MAP_SIGMA = 4.0
 
 Maps = dict[str, Tensor]
 """Frozen features of N images: (N, C, H, W) for each layer, or "pooled" (N, V, D)."""
+
+
+SAMPLES_MEMORY = 2**30
+"""Bytes of training samples from which images are represented by their sketches."""
+CHUNK = 64
+"""Images that are assembled at once: their maps in single precision are larger than the samples."""
 
 
 class Options(BaseModel):
@@ -43,6 +50,9 @@ class Detector(nn.Module, ABC):
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of the parts, where parts have a place in the image."""
+
+    sketched: bool = False
+    """Whether the training samples are sketches; see `fit_input`."""
 
     mean: Tensor
     std: Tensor
@@ -133,14 +143,30 @@ class Detector(nn.Module, ABC):
         density can serve only features of one scale. Images whose `weights` (N,) are 0 are left out
         of the means and deviations.
 
+        Where the samples of all parts would take more than `SAMPLES_MEMORY`, every image is
+        represented in training by its sketch; new images are scored in full all the same.
+
         Returns:
             Samples (N, P, D), standardised, float32.
         """
-        raw = self.assemble(maps)
-        trusted = raw if weights is None or weights.all() else raw[weights > 0]
-        flat = trusted.reshape(-1, raw.shape[-1])
-        self.set_input(flat.mean(0), flat.std(0, correction=0).clamp(min=1e-6))
-        return (raw - self.mean) / self.std
+        count = len(next(iter(maps.values())))
+        trusted = torch.ones(count) if weights is None else (weights > 0).float()
+        samples, moments = torch.empty(0), torch.zeros(2, 1, dtype=torch.float64)
+        for start, some in _chunks(maps):
+            raw = self.assemble(some)
+            if start == 0:
+                self.sketched = count * raw[0].numel() * raw.element_size() > SAMPLES_MEMORY
+            raw = self.sketch(raw) if self.sketched else raw
+            if start == 0:
+                samples = raw.new_empty(count, *raw.shape[1:])
+                moments = moments.expand(2, raw.shape[-1]).clone()
+            samples[start : start + len(raw)] = raw
+            flat = raw[trusted[start : start + len(raw)] > 0].flatten(0, 1).double()
+            moments += torch.stack([flat.sum(0), flat.square().sum(0)])
+        mean, square = moments / (trusted.sum() * samples.shape[1])
+        std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-6)
+        self.set_input(mean.to(samples.dtype), std.to(samples.dtype))
+        return samples.sub_(self.mean).div_(self.std)
 
     def set_input(self, mean: Tensor, std: Tensor) -> None:
         """Set a known standardisation, (D,) each, and build the modules."""
@@ -148,6 +174,10 @@ class Detector(nn.Module, ABC):
         self.register_buffer("std", std)
         self.dimension = len(mean)
         self.build(self.dimension)
+
+    def map_scores(self, maps: Maps) -> Tensor:
+        """Part scores (N, P) of frozen features, a few images at a time."""
+        return torch.cat([self.scores(self.prepare(some)) for _, some in _chunks(maps)])
 
     def prepare(self, maps: Maps) -> Tensor:
         """Samples (N, P, D) of frozen features, standardised as in training."""
@@ -190,3 +220,10 @@ class Detector(nn.Module, ABC):
         maps = F.interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)
         sigma = MAP_SIGMA * size / 256
         return torch.from_numpy(gaussian_filter(maps[:, 0].numpy(), sigma=(0, sigma, sigma)))
+
+
+def _chunks(maps: Maps) -> Iterator[tuple[int, Maps]]:
+    """Features of some images after the others, with the position of the first."""
+    count = len(next(iter(maps.values())))
+    for start in range(0, count, CHUNK):
+        yield start, {name: one[start : start + CHUNK] for name, one in maps.items()}

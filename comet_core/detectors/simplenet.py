@@ -147,7 +147,7 @@ class SimpleNet(PatchDetector):
     def sketch(self, samples: Tensor) -> Tensor:
         """Every second patch of every second row: neighbourhoods of three patches overlap."""
         rows, columns = self.grid
-        if min(self.grid) < 16:
+        if min(self.grid) < 16 or rows * columns != samples.shape[1]:
             return samples
         placed = samples.unflatten(1, (rows, columns))
         return placed[:, ::2, ::2].flatten(1, 2)
