@@ -43,7 +43,7 @@ def with_interval(found: Interval) -> str:
 
 
 def finding(subject: str, found: Interval, value: str = "I-AUROC") -> str:
-    """One sentence on what a change does, or how large an effect the runs rule out.
+    """One sentence on what a change does, or how large an effect the runs allow.
 
     Args:
         subject: what was changed, as the start of a sentence.
@@ -57,7 +57,10 @@ def finding(subject: str, found: Interval, value: str = "I-AUROC") -> str:
         return f"{subject}: {told}, which cannot tell an effect from chance."
     if side(found) == OPEN:
         largest = points(max(abs(found.low), abs(found.high)), sign="")
-        return f"{subject}: no effect on {value} seen, and none larger than {largest} points fits."
+        return (
+            f"{subject}: {points(found.mean)} points of {value}, not settled; no effect larger "
+            f"than {largest} points fits."
+        )
     word = "raises" if side(found) == UP else "lowers"
     ends = sorted((abs(found.low), abs(found.high)))
     return (
