@@ -78,7 +78,8 @@ class Training:
 Step = Callable[[Batch, torch.Generator], dict[str, float]]
 """Leaves the gradient of a batch (samples, weights, noise) in the parameters, and tells losses."""
 MakeStep = Callable[[Detector, TrainingSettings], Step]
-Weigh = Callable[[Detector, Tensor, TrainingSettings], Confidence]
+Weigh = Callable[[Detector, Tensor, TrainingSettings, Tensor, float], Confidence]
+"""As `confidence`: also takes the weights so far and the share of the training that is done."""
 
 
 def confidence(
@@ -180,10 +181,8 @@ def train(
         started = time.perf_counter()
         since = epoch - settings.warmup_epochs
         if settings.strategy in WEIGHTED and since >= 0 and since % settings.refresh_every == 0:
-            if weigh is not None:
-                current = weigh(detector, scored, settings)
-            else:
-                current = confidence(detector, scored, settings, weights, epoch / epochs)
+            done = epoch / epochs
+            current = (weigh or confidence)(detector, scored, settings, weights, done)
             weights, threshold = current.weights, current.threshold
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()

@@ -305,8 +305,8 @@ def test_a_rule_and_a_step_can_be_replaced() -> None:
             samples = detector.fit_input(maps)
         return train(detector, samples, ids, settings, **hooks), state(detector)
 
-    def half(detector: Detector, samples: Tensor, settings: TrainingSettings) -> Confidence:
-        found = confidence(detector, samples, settings)
+    def half(*given: Any) -> Confidence:
+        found = confidence(*given)
         return replace(found, weights=torch.full_like(found.weights, 0.5))
 
     class Standstill(MetaStepper):
