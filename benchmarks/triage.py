@@ -20,9 +20,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from comet_core.datasets import load
-from comet_core.datasets.mixture import mix
 from comet_core.errors import InputError
-from comet_core.inspection import STRATEGY, found, inspect_folder
+from comet_core.inspection import STRATEGY, measure
 
 
 def main() -> int:
@@ -38,23 +37,21 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         dataset = load(chosen.dataset, chosen.data_root, chosen.category)
-        rows = []
         for strategy in chosen.strategy:
             for seed in range(chosen.draws):
+                started = time.process_time()
                 with TemporaryDirectory() as aside:
-                    truth = mix(dataset, chosen.defective, Path(aside) / "images", seed)
-                    started = time.process_time()
-                    seen = inspect_folder(
-                        Path(aside) / "images",
+                    told = measure(
+                        dataset,
+                        chosen.defective,
+                        Path(aside),
+                        seed,
                         strategy=strategy,
-                        seed=seed,
                         profile=chosen.profile,
-                        maps=0,
                     )
-                    seconds = time.process_time() - started
-                measured = found(seen.table, truth)
-                rows.append({"strategy": strategy, "draw": seed, **measured, "cpu_s": seconds})
-                print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+                seconds = time.process_time() - started
+                row = {"strategy": strategy, "draw": seed, **told, "cpu_seconds": seconds}
+                print(pd.DataFrame([row]).to_string(index=False), flush=True)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -22,7 +22,8 @@ from comet_core import metrics
 from comet_core.confidence import iqr_threshold
 from comet_core.config import TrainingSettings
 from comet_core.datasets import load
-from comet_core.datasets.base import Skipped
+from comet_core.datasets.base import Dataset, Skipped
+from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
@@ -185,6 +186,23 @@ def found(table: pd.DataFrame, truth: pd.DataFrame, spare: int = 4) -> dict[str,
         "recall": hits / k if k else float("nan"),
         "average_precision": metrics.average_precision(dirty.astype(int), merged["score"]),
     }
+
+
+def measure(
+    dataset: Dataset, defective: int, below: Path, seed: int = 0, **options: Any
+) -> dict[str, float]:
+    """Hide defective images among good ones, search, and count what was found.
+
+    Args:
+        dataset, defective, below: of `datasets.mixture.mix_below`.
+        seed: of the mixture and of the training.
+        **options: of `inspect_folder`.
+
+    Returns:
+        As `found`.
+    """
+    folder, truth = mix_below(dataset, defective, below, seed)
+    return found(inspect_folder(folder, seed=seed, maps=0, **options).table, truth)
 
 
 def _require_enough(count: int, folder: Path) -> None:

@@ -31,10 +31,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from comet_core import figures_triage, triage_report
+from comet_core.datasets import categories, load
 from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
-from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder
+from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder, measure
 
 REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
 MAPS = "maps"
@@ -152,6 +153,55 @@ def verdict(seen: Inspection, truth: pd.DataFrame | None) -> str:
         f"cut flags {told['flagged']} images, {hits} of them defective, and misses {k - hits}. By "
         f"chance the first {k} would hold {k * k / told['images']:.1f}."
     )
+
+
+def survey(root: Path, defective: int, below: Path, seed: int = 0, **options: Any) -> pd.DataFrame:
+    """The search on a mixture of every category of a data set in the layout of MVTec AD.
+
+    Args:
+        root: where its categories lie.
+        defective: how many defective images are hidden in each.
+        below: where the mixtures are made.
+        seed: of the mixtures and of the training.
+        **options: of `inspect_folder`.
+
+    Returns:
+        One row a category: images, defective, how many of these are among the first k and k + 4,
+        flagged, precision and recall of the cut.
+    """
+    rows = []
+    for category in categories("mvtec_ad", root):
+        told = measure(load("mvtec_ad", root, category), defective, below, seed, **options)
+        rows.append(
+            {
+                "category": category,
+                "images": told["images"],
+                "defective": told["k"],
+                "in the first k": told["in_first_k"],
+                f"in the first k + {SPARE}": told["in_first_more"],
+                "flagged": told["flagged"],
+                "precision": told["precision"],
+                "recall": told["recall"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def survey_finding(table: pd.DataFrame) -> str:
+    """The table of `survey` in words."""
+    hidden, first = int(table["defective"].sum()), int(table["in the first k"].sum())
+    chance = float((table["defective"] ** 2 / table["images"]).sum())
+    return (
+        f"Over {len(table)} categories, {first} of {hidden} hidden images are among the first k of "
+        f"their lists; in a random order {chance:.0f} would be. The best is "
+        f"{_extreme(table, table['in the first k'].idxmax())}, the worst "
+        f"{_extreme(table, table['in the first k'].idxmin())}."
+    )
+
+
+def _extreme(table: pd.DataFrame, row: Any) -> str:
+    one = table.loc[row]
+    return f"{one['category']} with {one['in the first k']} of {one['defective']}"
 
 
 def preview(seen: Inspection, out: Path, source: str = "", shown: int = 8) -> str:

@@ -123,6 +123,20 @@ if truth is not None and (truth["truth"] == "anomalous").any():
     notebook.show(figures_triage.found_curve(known, made_from))
 
 # %% [markdown]
+# One draw of one category says little. So that nobody has picked the page's example, here are all
+# categories of the stand-in, with as many defective images hidden in each. The stand-ins are drawn
+# to be hard: many of their defects are small, and odd but good images lie among them.
+
+# %% tags=["remove-input"]
+if not images:
+    root = notebook.find_data("mvtec_ad")
+    options = {"strategy": strategy, "kappa": kappa, "profile": profile}
+    options["image_size"] = image_size or None
+    table = triage.survey(root, defective, Path(out).expanduser() / "mixtures", seed, **options)
+    notebook.show_table(table, "Synthetic stand-in: what is found, one draw each", "tab-survey", 2)
+    notebook.say(triage.survey_finding(table))
+
+# %% [markdown]
 # ## What to do next
 #
 # **Look at the flagged images**, from the top, and mark them. Flagged means *unlike the others*, not
