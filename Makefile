@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book test test-site bench bench-check bench-runs clean distclean
+.PHONY: help book pdf test test-site bench bench-check bench-runs clean distclean
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -17,6 +17,9 @@ help: ## show this list
 
 book: .venv/.book ## data, experiments, notebooks and the site; says where to read it
 	@$(PY) book/build.py --profile $(PROFILE)
+
+pdf: .venv/.test ## the book that `make book` has built, as one PDF
+	@$(PY) book/print_edition.py
 
 test: .venv/.test ## ruff, mypy and pytest
 	$(PY) -m ruff check .
@@ -26,6 +29,7 @@ test: .venv/.test ## ruff, mypy and pytest
 
 test-site: .venv/.test ## the tests of a site that `make book` has built, in a browser
 	$(PY) -m pytest tests/browser tests/test_book.py
+	$(PY) benchmarks/site_speed.py index.html
 
 bench: .venv/.test ## training the usual way against ours: time, memory, I-AUROC (ten minutes)
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad

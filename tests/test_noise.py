@@ -203,6 +203,6 @@ def test_the_chooser_loads_nothing_and_has_a_still_beside_it(
     monkeypatch.setattr(interactive, "display", lambda bundle, **_: shown.append(bundle))
     still = figures_evidence.noise_curves(rows, "a note")
     interactive.show_inline(text, "What to see.", "fig-one", rows, still)
-    assert '<noscript><img src="data:image/svg+xml' in shown[0]["text/html"]
+    assert '<div class="still"><img src="data:image/svg+xml' in shown[0]["text/html"]
     with pytest.raises(InputError, match="no runs to choose from"):
         noise_chooser(rows.iloc[:0])

@@ -34,6 +34,8 @@ def test_a_page_keeps_only_what_it_uses(tmp_path: Path) -> None:
 
 def test_formulas_and_search_keep_their_scripts(tmp_path: Path) -> None:
     formula = lean.slim(PAGE + '<span class="math notranslate">x</span>', tmp_path / "one.html")
+    assert formula.count("pageReady") == 1, "text waits for its formulas"
+    assert lean.slim(formula, tmp_path / "one.html") == formula
     assert "window.MathJax" in formula and "tex-chtml.js" in formula
     assert "searchindex.js" in lean.slim(PAGE, tmp_path / "search.html")
 

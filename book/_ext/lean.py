@@ -19,9 +19,8 @@ from sphinx.application import Sphinx
 SCRIPT = r'<script[^>]*src="[^"]*{}[^"]*"[^>]*></script>\s*'
 ICONS = re.compile(SCRIPT.format(r"scripts/fontawesome\.js"))
 SEARCH = re.compile(SCRIPT.format(r"(?:searchtools|language_data|searchindex)\.js"))
-MATHJAX = re.compile(
-    r"<script>window\.MathJax = .*?</script>\s*|" + SCRIPT.format(r"tex-chtml\.js"), re.DOTALL
-)
+SETTINGS = re.compile(r"<script>window\.MathJax = .*?</script>\s*", re.DOTALL)
+MATHJAX = re.compile(SETTINGS.pattern + "|" + SCRIPT.format(r"tex-chtml\.js"), re.DOTALL)
 FORMULA = re.compile(r'class="(?:[^"]* )?math(?: [^"]*)?"')
 VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')
 PICTURE = re.compile(r"<img\b[^>]*>")
@@ -31,6 +30,15 @@ ICON = re.compile(
 NAME = re.compile(r"\bfa-([a-z0-9-]+)")
 DRAWING = r'[{{,]"?{}"?:\[(\d+),(\d+),\[[^\]]*\],"[0-9a-f]+","([^"]+)"\]'
 LENGTH = r'<svg\b[^>]*?\b{}="([\d.]+)(?:pt|px)?"'
+WAIT = """<script>
+document.documentElement.classList.add("setting");
+const set = () => document.documentElement.classList.remove("setting");
+window.MathJax.startup = { pageReady: () => MathJax.startup.defaultPageReady().then(set, set) };
+setTimeout(set, 3000);
+</script>
+"""
+"""Text is shown once its formulas are set: raw TeX is longer, and the page would jump."""
+
 UNNAMED = '<summary><span class="toctree-toggle" role="presentation">'
 """What opens a chapter's pages in the table of contents, which the theme gives no name."""
 
@@ -47,6 +55,7 @@ LOOK = """/* Icons of Font Awesome Free (https://fontawesome.com, CC BY 4.0) tha
   display: inline-block; height: 1em; vertical-align: -.125em; background: currentColor;
   mask: var(--icon) center / contain no-repeat;
 }
+:is(.fa-solid, .fas, .fa-brands, .fab, .fa-regular, .far)::before { content: none; }
 .fa-lg { font-size: 1.25em; line-height: .05em; vertical-align: -.075em; }
 @media (forced-colors: active) { .fa-solid, .fas, .fa-brands, .fab { background: ButtonText; } }
 """
@@ -64,6 +73,8 @@ def slim(page: str, place: Path) -> str:
         page = SEARCH.sub("", page)
     if not FORMULA.search(page):
         page = MATHJAX.sub("", page)
+    elif WAIT not in page:
+        page = SETTINGS.sub(lambda found: found.group() + WAIT, page, count=1)
     first = VIEWPORT.search(page)
     if first:
         page = page[: first.end()] + VIEWPORT.sub("", page[first.end() :])
