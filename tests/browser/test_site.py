@@ -128,6 +128,52 @@ def test_pictures_tell_their_size_before_they_come(served: str, browser: Any) ->
     page.close()
 
 
+def pages_to_turn() -> list[str]:
+    """Pages with pictures that a reader can turn."""
+    texts = {name: (SITE / name) for name in PAGES if name.startswith("notebooks/")}
+    return [name for name, path in texts.items() if 'class="turn"' in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("name", pages_to_turn())
+def test_pictures_turn_by_keyboard(served: str, page: Any, name: str) -> None:
+    visit = Visit(page, f"{served}/{name}")
+    for box in page.locator(".turn").all():
+        controls = box.locator("input[type=range], select, svg[tabindex]").all()
+        assert controls, "there is something to turn"
+        for control in controls:
+            kind = control.evaluate("c => c.localName")
+            if kind == "select" and control.locator("option").count() < 2:
+                continue
+            before = box.evaluate("b => b.innerHTML + b.querySelector('output').textContent")
+            control.focus()
+            key = "ArrowDown" if kind == "select" else "ArrowRight"
+            page.keyboard.press(key)
+            after = box.evaluate("b => b.innerHTML + b.querySelector('output').textContent")
+            if kind != "select":  # a choice may have nothing other to show
+                assert after != before, f"{kind} does nothing"
+    assert visit.complaints == []
+
+
+@pytest.mark.parametrize("name", pages_to_turn())
+def test_stills_stand_in_on_paper_and_without_scripts(served: str, browser: Any, name: str) -> None:
+    shown = "e => getComputedStyle(e).display !== 'none'"
+    for scripts in (True, False):
+        context = browser.new_context(java_script_enabled=scripts)
+        page = context.new_page()
+        page.goto(f"{served}/{name}")
+        if scripts:
+            page.emulate_media(media="print")
+        boxes, stills = page.locator(".turn").all(), page.locator(".still").all()
+        assert len(boxes) == len(stills) > 0
+        if scripts:  # without them the page cannot be asked
+            assert not any(box.evaluate(shown) for box in boxes)
+            assert all(still.evaluate(shown) for still in stills)
+            page.emulate_media(media="screen")
+            assert not any(still.evaluate(shown) for still in stills)
+        assert all(still.is_visible() for still in stills) is not scripts
+        context.close()
+
+
 def test_equations_are_numbered_one_to_eight(served: str, page: Any) -> None:
     Visit(page, f"{served}/method/equations.html")
     numbers = page.locator("span.eqno").all_inner_texts()
