@@ -1,0 +1,151 @@
+"""Figures of what lies beyond the paper: weightings compared, and false discoveries counted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from comet_core.beyond import BEST, KEYS, ORACLE, PLAIN, curves, ordered
+from comet_core.errors import InputError
+from comet_core.figures import INK, KINDS, LINES, MARKS, QUIET, WIDTH, _noted, in_house_style
+from comet_core.tables import data_names, label
+
+COLOURS = {PLAIN: INK, BEST: "#EE6677", ORACLE: "#228833"}
+"""Of the methods that stand out; the others are blue."""
+OTHER = "#4477AA"
+
+
+@in_house_style
+def weightings(rows: pd.DataFrame, note: str) -> Figure:
+    """I-AUROC of every method, a line each, a panel for each contamination; blocks by detector.
+
+    Args:
+        rows: of `beyond.prepared`.
+        note: what they were made from.
+
+    Returns:
+        A figure with means and 95 % intervals over the seeds. Lines down from plain and oracle
+        bound the gap that weights can close.
+
+    Raises:
+        InputError: there are no runs.
+    """
+    if rows.empty:
+        raise InputError("there are no runs to compare weightings with; run `beyond.grids`.")
+    points, names = curves(rows), data_names(rows)
+    methods = ordered(points["method"])
+    levels = sorted(points["contamination"].unique())
+    blocks = list(dict.fromkeys(zip(rows["dataset"], rows["detector"], strict=True)))
+    height = len(blocks) * (0.19 * len(methods) + 0.6) + 0.6
+    figure = Figure(figsize=(WIDTH, height))
+    grid = figure.subplots(len(blocks), len(levels), sharey=True, sharex="row", squeeze=False)
+    for line, (dataset, detector) in zip(grid, blocks, strict=True):
+        here = points[(points["dataset"] == dataset) & (points["detector"] == detector)]
+        for axes, level in zip(line, levels, strict=True):
+            part = here[here["contamination"] == level].set_index("method")
+            for method in (PLAIN, ORACLE):
+                if method in part.index:
+                    axes.axvline(part.loc[method, "mean"], color=COLOURS[method], lw=0.8, alpha=0.6)
+            for place, method in enumerate(methods):
+                if method not in part.index:
+                    continue
+                mean, low, high = part.loc[method, ["mean", "low", "high"]].astype(float)
+                colour = COLOURS.get(method, OTHER)
+                axes.plot([low, min(high, 1.0)], [place, place], color=colour, lw=1.2, alpha=0.6)
+                axes.plot([mean], [place], "o", color=colour, ms=4.5)
+            axes.set_title(f"{100 * level:g} %", fontsize=9)
+            axes.grid(axis="x", color="#E5E7EB", lw=0.8)
+            axes.set_axisbelow(True)
+            axes.tick_params(axis="y", length=0)
+            axes.locator_params(axis="x", nbins=3)
+            axes.spines["left"].set_visible(False)
+        lowest = here["mean"].min()
+        line[0].set(xlim=(max(0.0, float(lowest) - 0.06), 1.02), ylim=(len(methods) - 0.5, -0.5))
+        line[0].set_yticks(range(len(methods)), [label(method) for method in methods])
+        told = f"{names[str(dataset)]}, {label(detector)}: I-AUROC at so much contamination"
+        line[len(levels) // 2].set_xlabel(told, loc="center")
+    return _noted(figure, note)
+
+
+@in_house_style
+def who_is_kept(table: pd.DataFrame, note: str) -> Figure:
+    """Mean weight in the last epoch of each kind of image, by method.
+
+    Args:
+        table: of `beyond.kept`, of one contamination.
+        note: what it was made from.
+    """
+    kinds = [kind for kind in KINDS if kind in table]
+    methods = ordered(table["method"])
+    panels = list(table.groupby(KEYS[:2], sort=False))
+    figure = Figure(figsize=(WIDTH, len(panels) * (0.19 * len(methods) + 0.55) + 0.75))
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, ((_, detector), part) in zip(grid, panels, strict=True):
+        means = part.groupby("method")[kinds].mean()
+        for (place, method), (shift, kind) in itertools.product(
+            enumerate(methods), enumerate(kinds)
+        ):
+            if method in means.index:
+                axes.plot(
+                    [means.loc[method, kind]],
+                    [place + 0.22 * (shift - (len(kinds) - 1) / 2)],
+                    MARKS[kind],
+                    color=KINDS[kind],
+                    ms=5,
+                    clip_on=False,
+                )
+        axes.set_title(label(str(detector)), fontsize=9)
+        axes.set_yticks(range(len(methods)), [label(method) for method in methods])
+        axes.set(xlim=(0, 1), ylim=(len(methods) - 0.5, -0.5))
+        axes.grid(color="#E5E7EB", lw=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+    grid[-1].set_xlabel("mean weight in the last epoch")
+    handles = [
+        mpl.lines.Line2D([], [], ls="", marker=MARKS[kind], color=KINDS[kind], label=kind)
+        for kind in kinds
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return _noted(figure, note)
+
+
+@in_house_style
+def false_discoveries(table: pd.DataFrame, note: str) -> Figure:
+    """The realised false-discovery rate against the one that was asked for.
+
+    Args:
+        table: nominal (the distribution), contamination, level, fdr, low, high; one row a point.
+        note: what it was made from.
+
+    Returns:
+        A figure with a panel for each contamination. Below the diagonal the control holds.
+    """
+    shares = sorted(table["contamination"].unique())
+    figure = Figure(figsize=(WIDTH, 2.9))
+    panels = figure.subplots(1, len(shares), sharex=True, sharey=True, squeeze=False)[0]
+    laws: Sequence[str] = list(dict.fromkeys(table["nominal"]))
+    levels = sorted(table["level"].unique())
+    top = 1.15 * max(levels)
+    for axes, share in zip(panels, shares, strict=True):
+        axes.plot([0, top], [0, top], color=QUIET, lw=1)
+        axes.fill_between([0, top], [0, top], [top, top], color="#000000", alpha=0.05, lw=0)
+        for place, law in enumerate(laws):
+            part = table[(table["contamination"] == share) & (table["nominal"] == law)]
+            x = part["level"] + 0.006 * (place - (len(laws) - 1) / 2)
+            colour, marker = LINES[place % len(LINES)], "os^DvPX*"[place % 8]
+            axes.vlines(x, part["low"].clip(lower=0), part["high"], color=colour, lw=0.9)
+            axes.plot(x, part["fdr"], marker, color=colour, ms=4.5, label=law)
+        axes.set_title(f"{100 * share:g} % anomalous", fontsize=9)
+        axes.set_xticks(levels, [f"{100 * level:g}" for level in levels])
+    panels[0].set(xlim=(0, top), ylim=(0, top))
+    panels[0].set_yticks(levels, [f"{100 * level:g}" for level in levels])
+    panels[0].set_ylabel("realised rate / %")
+    panels[len(shares) // 2].set_xlabel("false-discovery rate asked for / %")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=4, columnspacing=1)
+    return _noted(figure, note)
