@@ -151,7 +151,7 @@ def finding(table: pd.DataFrame) -> str:
         if inside.empty:
             continue
         failed = inside[inside["low"] > inside["level"]]
-        worst = inside.loc[(inside["fdr"] - inside["level"]).idxmax()]
+        worst = inside.iloc[int((inside["fdr"] - inside["level"]).to_numpy().argmax())]
         said.append(
             f"{_JUDGES[str(judge)]}, the realised rate is above the one asked for, beyond chance, "
             f"in {len(failed)} of {len(inside)} cases; the least favourable is {worst['nominal']} "
@@ -160,7 +160,7 @@ def finding(table: pd.DataFrame) -> str:
         )
     outside = table[(table["judge"] == "itself") & table["nominal"].isin(OUTSIDE)]
     if len(outside):
-        worst = outside.loc[(outside["fdr"] - outside["level"]).idxmax()]
+        worst = outside.iloc[int((outside["fdr"] - outside["level"]).to_numpy().argmax())]
         said.append(
             f"Where the assumption is broken, up to {100 * worst['fdr']:.0f} % of the flagged are "
             f"nominal on average where {100 * worst['level']:g} % were asked for."

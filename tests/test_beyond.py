@@ -1,0 +1,81 @@
+"""Beyond the paper: shares of the gap, harm and cost, from rows made up here."""
+
+import itertools
+
+import pandas as pd
+import pytest
+
+from comet_core import beyond, figures_beyond
+
+
+def runs(gain: float, harm: float = 0.0) -> pd.DataFrame:
+    """Rows of plain, oracle, the paper's weights and comet+; the latter gains `gain` of a gap of
+    20 points at 10 %, and costs `harm` where the data are clean."""
+    lines = []
+    for seed, level in itertools.product(range(3), (0.0, 0.1)):
+        plain = 0.95 + 0.001 * seed - 2 * level
+        methods = {
+            ("plain", None, False): plain,
+            ("plain", None, True): plain + 2 * level,
+            ("soft", "paper", False): plain + 0.2 * level,
+            ("comet+", "mutual", False): plain + 2 * level * gain - harm * (level == 0),
+        }
+        for (strategy, weighting, oracle), auroc in methods.items():
+            if oracle and level == 0:
+                continue
+            lines.append(
+                {
+                    "hash": f"{strategy}{oracle}{seed}{level}",
+                    "dataset": "mvtec_ad",
+                    "category": "bottle_cap",
+                    "detector": "simplenet",
+                    "strategy": strategy,
+                    "weighting": weighting,
+                    "oracle": oracle,
+                    "contamination": level,
+                    "seed": seed,
+                    "image_auroc": auroc,
+                    "train_seconds": 2.0 if strategy == "plain" else 3.0,
+                    "prior_seconds": 1.0 if strategy == "comet+" else 0.0,
+                    "synthetic": True,
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def test_the_share_of_the_gap_is_that_between_plain_and_oracle() -> None:
+    gaps = beyond.gaps(beyond.prepared(runs(gain=0.75))).set_index("method")
+    assert gaps.loc["comet+", "closed"] == pytest.approx(0.75)
+    assert gaps.loc["paper", "closed"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("gain", "words"), [(0.9, "as aimed for"), (0.5, "short of the 80 %")])
+def test_the_verdict_follows_the_rows(gain: float, words: str) -> None:
+    assert words in beyond.findings(beyond.prepared(runs(gain)))
+
+
+@pytest.mark.parametrize(("harm", "words"), [(0.001, "within"), (0.02, "beyond")])
+def test_harm_to_clean_data_is_told(harm: float, words: str) -> None:
+    rows = beyond.prepared(runs(gain=1.0, harm=harm))
+    assert f"{words} the 0.3 points" in beyond.findings(rows)
+    assert ("comet+" in beyond.failures(rows)) == (harm > beyond.HARMLESS)
+
+
+def test_cost_counts_the_scores_from_before_training() -> None:
+    costs = beyond.costs(beyond.prepared(runs(gain=1.0))).set_index("method")["cost"]
+    assert costs["comet+"] == 2.0
+    assert costs["paper"] == 1.5
+
+
+def test_the_grid_holds_each_method_once_and_the_oracle_only_where_there_is_dirt() -> None:
+    grids = beyond.grids("smoke", data_root="somewhere", categories=["one"])
+    assert [grid["strategy"] for grid in grids] == ["plain", "plain", "soft", "comet+"]
+    assert all(level > 0 for level in grids[1]["contamination"])
+    assert "mutual" not in grids[2]["weighting"]
+
+
+def test_the_figure_has_a_panel_for_each_level_and_a_mark_for_each_method() -> None:
+    figure = figures_beyond.weightings(beyond.prepared(runs(gain=1.0)), "synthetic rows")
+    assert len(figure.axes) == 2
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert len(names) == len(set(names)) >= 2
