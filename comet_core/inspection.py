@@ -28,7 +28,7 @@ from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
 
-STRATEGY = "comet"
+STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
 FEWEST = 4
 """With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""

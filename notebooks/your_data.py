@@ -19,7 +19,7 @@
 # %% tags=["parameters"]
 images: str = ""  # folder of unlabelled images, nested or flat; empty: a synthetic mixture
 out: str = "reports"  # folder below which the report is written, under the images' name
-strategy: str = "comet"  # how the model is trained: comet, or one of its parts or baselines
+strategy: str = "comet+"  # how the model is trained: comet+, comet, or one of its parts
 kappa: float = 1.5  # equation 1: interquartile ranges from Q3 to the cut; larger flags fewer
 image_size: int = 0  # pixels at which images are seen; 0: what the profile says
 shown: int = 60  # images shown large in the report, with maps
