@@ -319,5 +319,5 @@ def test_masks_at_one_size_and_for_which_images_pixels_are_known(tmp_path):
 def test_every_data_set_is_in_the_registry():
     modules = {path.stem for path in Path(datasets.__file__).parent.glob("*.py")}
     helpers = {"__init__", "base", "contamination", "layout", "leakage", "listing"}
-    helpers |= {"manifest", "masks"}
+    helpers |= {"manifest", "masks", "mixture"}
     assert set(datasets.DATASETS) == modules - helpers
