@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from comet_core import notebook, speed
+from comet_core import notebook, speed, speed_record
 from comet_core.datasets import load
 from comet_core.datasets.base import ANOMALOUS
 from comet_core.datasets.contamination import contaminate
@@ -62,10 +62,6 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     report(record)
-    if chosen.out is not None:
-        aside = chosen.out.with_name(f".{chosen.out.name}.part")
-        aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        aside.replace(chosen.out)
     return check(record, RECORD) if chosen.check else 0
 
 
@@ -85,7 +81,18 @@ def measured(chosen: argparse.Namespace, folder: Path) -> dict:
             f"category '{chosen.category}' has {len(train)} training images; choose --sizes up to"
             " that."
         )
-    rows = []
+    rows: list[dict] = []
+    record = {
+        "made": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": speed.machine(),
+        "images": {
+            "source": "drawn" if not chosen.data_root else "given",
+            "category": chosen.category,
+            "contamination": chosen.contamination,
+        },
+        "all_epochs_measured": chosen.full,
+        "rows": rows,
+    }
     for detector in chosen.detector:
         for size in chosen.sizes:
             cases = [
@@ -102,17 +109,9 @@ def measured(chosen: argparse.Namespace, folder: Path) -> dict:
             ]
             rows += speed.compare(cases)
             print(f"{detector}, {size} images: measured", file=sys.stderr, flush=True)
-    return {
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": speed.machine(),
-        "images": {
-            "source": "drawn" if not chosen.data_root else "given",
-            "category": chosen.category,
-            "contamination": chosen.contamination,
-        },
-        "all_epochs_measured": chosen.full,
-        "rows": rows,
-    }
+            if chosen.out is not None:
+                write(record, chosen.out)
+    return record
 
 
 def enough(paths: Sequence[Path], count: int, folder: Path) -> list[Path]:
@@ -131,22 +130,29 @@ def enough(paths: Sequence[Path], count: int, folder: Path) -> list[Path]:
     return found
 
 
+def write(record: dict, path: Path) -> None:
+    """Write what is measured so far; an interrupted benchmark leaves a record of its sizes."""
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
+
+
 def report(record: dict) -> None:
     """Print what was measured."""
     rows = pd.DataFrame(record["rows"])
     shown = ["detector", "way", "images", "setup_seconds", "epoch_seconds", "total_seconds"]
     shown += ["peak_memory_mb", "image_auroc", "score_difference"]
     print(rows[shown].round(4).to_string(index=False))
-    print(speed.ratios(rows).round(1).to_string(index=False))
-    lines = speed.scaling(rows)
+    print(speed_record.ratios(rows).round(1).to_string(index=False))
+    lines = speed_record.scaling(rows)
     if len(lines):
         print(lines.round(3).to_string(index=False))
 
 
 def check(record: dict, path: Path) -> int:
     """Hold the ratios of a measurement against those of the record."""
-    now = speed.ratios(pd.DataFrame(record["rows"]))
-    then = speed.ratios(pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"]))
+    now = speed_record.ratios(pd.DataFrame(record["rows"]))
+    then = speed_record.ratios(pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"]))
     both = now.merge(then, on=["detector", "images"], suffixes=("", "_recorded"))
     if both.empty:
         print(f"{path.name} has no measurement at these sizes; nothing to compare.")

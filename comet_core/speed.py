@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from comet_core import metrics
 from comet_core.backbones import load_backbone
 from comet_core.config import RunConfig
-from comet_core.datasets.base import Image
+from comet_core.datasets import load
+from comet_core.datasets.base import ANOMALOUS, Image
 from comet_core.detectors import make_detector
 from comet_core.features import FeatureSpec, extract, feature_spec
-from comet_core.pipeline import peak_memory_mb
+from comet_core.pipeline import limited, peak_memory_mb
 from comet_core.training import fit
 from comet_core.usual import train_the_usual_way
 
@@ -170,6 +170,23 @@ def _ours(case: Case, spec: FeatureSpec) -> Timing:
     )
 
 
+def small_cases(data_root: Path, category: str, profile: str) -> list[Case]:
+    """Both ways for SimpleNet on a few images of a category in MVTec AD's layout, for a notebook.
+
+    Raises:
+        InputError: the data are not there.
+    """
+    tiny = profile == "smoke"
+    data = limited(load("mvtec_ad", data_root, category), 8 if tiny else 24, 8 if tiny else 16)
+    labels = [int(record.label == ANOMALOUS) for record in data.test]
+    train, test = ([record.path for record in part] for part in (data.train, data.test))
+    options = {"image_size": 128} if tiny else {}
+    return [
+        Case(way, "simplenet", train, test, labels, epochs=1 if tiny else 2, options=options)
+        for way in WAYS
+    ]
+
+
 def compare(
     cases: Sequence[Case], run: Callable[[Case], Timing] = measure_apart
 ) -> list[dict[str, Any]]:
@@ -205,44 +222,6 @@ def compare(
             }
         )
     return rows
-
-
-def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """How many times the usual way takes as long as ours: detector, images, total and epoch."""
-    keys = ["detector", "images"]
-    sides = [rows[rows["way"] == way].set_index(keys) for way in WAYS]
-    wanted = {"total": "total_seconds", "epoch": "epoch_seconds", "memory": "peak_memory_mb"}
-    table = {name: sides[0][column] / sides[1][column] for name, column in wanted.items()}
-    return pd.DataFrame(table).dropna().reset_index()
-
-
-def scaling(rows: pd.DataFrame) -> pd.DataFrame:
-    """Straight lines through total seconds over the number of images, by least squares.
-
-    The squares are of relative errors, so that small sizes count as much as large ones.
-
-    Returns:
-        detector, way, seconds_per_image, seconds_fixed, and `off_line`, the largest distance of a
-        measurement from its line as a share of the line; sizes of which there are fewer than three
-        give none.
-    """
-    lines = []
-    for (detector, way), group in rows.groupby(["detector", "way"], sort=False):
-        if len(group) < 3:
-            continue
-        n, seconds = group["images"].to_numpy(float), group["total_seconds"].to_numpy()
-        slope, fixed = np.polyfit(n, seconds, 1, w=1 / seconds)
-        line = fixed + slope * n
-        lines.append(
-            {
-                "detector": detector,
-                "way": way,
-                "seconds_per_image": slope,
-                "seconds_fixed": fixed,
-                "off_line": float(np.abs(seconds / line - 1).max()),
-            }
-        )
-    return pd.DataFrame(lines)
 
 
 def machine() -> dict[str, Any]:

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comet_core import speed
+from comet_core import speed, speed_record
 from comet_core.errors import InputError
-from comet_core.speed import Case, Timing, compare, measure, ratios, scaling
+from comet_core.speed import Case, Timing, compare, measure
+from comet_core.speed_record import ratios, scaling
 
 SMALL = {
     "simplenet": {"image_size": 64, "batch_size": 4, "options": {"hidden": 16, "patches": 16}},
@@ -102,3 +103,39 @@ def test_the_check_fails_where_we_fell_behind(command, tmp_path: Path) -> None:
     path.write_text(command.json.dumps(record(5.0)))
     assert command.check(record(5.5), path) == 0
     assert command.check(record(10.0), path) == 1
+
+
+def record_of(usual: float, ours: float) -> pd.DataFrame:
+    common = {"detector": "simplenet", "epoch_seconds": 1.0, "peak_memory_mb": 512.0}
+    common |= {"image_auroc": 0.9, "score_difference": 1e-5}
+    sides = {"usual": usual, "ours": ours}
+    return pd.DataFrame(
+        {**common, "way": way, "images": n, "total_seconds": seconds * n}
+        for n in (100, 200, 400)
+        for way, seconds in sides.items()
+    )
+
+
+def test_findings_say_whether_the_aims_are_reached() -> None:
+    good, bad = speed_record.findings(record_of(20, 1)), speed_record.findings(record_of(10, 1))
+    assert "trains 20 times as fast as in the usual way (aim: 15; reached)" in good
+    assert "trains 10 times" in bad and "(aim: 15; missed)" in bad
+    assert "(aim: 10 %; reached)" in good
+    table = speed_record.overview(record_of(20, 1))
+    assert table["ratio"].tolist() == ["20"] * 3
+    assert table["ours"].tolist() == ["1.7 min", "3.3 min", "6.7 min"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2, "2 s"), (2.34, "2.3 s"), (90, "1.5 min"), (36000, "10 h")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert speed_record.clock(seconds) == text
+
+
+def test_a_missing_or_foreign_record_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`make bench` writes it"):
+        speed_record.read_record(tmp_path / "speed.json")
+    (tmp_path / "speed.json").write_text("[]")
+    with pytest.raises(InputError, match="no record of the benchmark"):
+        speed_record.read_record(tmp_path / "speed.json")

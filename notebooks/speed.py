@@ -1,0 +1,92 @@
+# %% [markdown]
+# # What training costs
+#
+# A detector on a frozen backbone is usually trained like any other network: every epoch reads and decodes
+# every image again and sends it through the backbone, and the test set is scored after each epoch to
+# see how it goes. The backbone never changes, so all but the first of these passes compute what is
+# known. We compute features once, keep them on disk, and train on them.
+#
+# How much that is worth is measured here. The usual way is written out in
+# {func}`~comet_core.usual.train_the_usual_way`. It trains the same detector on the same images with the
+# same random numbers, and even with our backbone, which is faster than the usual one. So the two
+# ways must end with the same scores, and they do.
+
+# %% tags=["parameters"]
+record: str = ""  # a file that benchmarks/speed.py wrote; empty: the one of the project
+data_root: str = ""  # images of the small measurement below; empty: the synthetic stand-in
+category: str = "hide"  # which of them
+profile: str = "demo"  # size of that measurement: smoke, demo or paper
+
+# %%
+from pathlib import Path
+
+import pandas as pd
+
+from comet_core import figures_speed, notebook, speed, speed_record
+
+notebook.begin(globals())
+measured = speed_record.read_record(
+    Path(record) if record else notebook.home() / "benchmarks" / "speed.json"
+)
+rows = measured["rows"]
+note = speed_record.described(measured)
+
+# %% [markdown]
+# ## Measured by the benchmark
+#
+# `make bench` measures both ways at several numbers of images, each in a process of its own. This
+# takes minutes, so the book shows its record. Times are processor time of one thread, which a busy machine
+# changes little, for as many epochs as the paper trains: 160 for SimpleNet, 192 for DifferNet. What counts is
+# everything from image files to test scores; importing libraries and loading the backbone do not.
+
+# %% tags=["remove-input"]
+notebook.show_table(
+    speed_record.overview(rows),
+    "Time, memory and I-AUROC of both ways. The I-AUROC is that after the epochs which both trained"
+    " for the comparison, not of a finished training",
+    "tab-speed",
+)
+
+# %% tags=["remove-input"]
+notebook.say(f"{speed_record.findings(rows)} ({note}.)")
+
+# %% mystnb={"figure": {"name": "fig-speed", "caption": "Time from image files to test scores, by the number of training images. Both axes are logarithmic; lines are straight ones in the number of images, fitted to the points."}, "image": {"alt": "Two panels of processor time against training images, one for each detector. The points of the usual way lie far above ours."}}
+notebook.show(figures_speed.times(rows, speed_record.scaling(rows), note))
+
+# %% [markdown]
+# The ratio is nearly that of what an epoch costs, as epochs are many: with the features at hand an epoch is a
+# few small matrix products.
+#
+# ## Measured just now
+#
+# The same on a handful of images, on the machine that made this page. With few images and few epochs
+# the numbers scatter; they show that the record above is not made up.
+
+# %%
+cases = speed.small_cases(notebook.find_data("mvtec_ad", data_root), category, profile)
+here = pd.DataFrame(speed.compare(cases, run=speed.measure))
+
+# %% tags=["remove-input"]
+notebook.show_table(
+    here[["way", "images", "setup_seconds", "epoch_seconds", "score_difference", "image_auroc"]],
+    "SimpleNet, both ways, on this machine: seconds before the first epoch and of an epoch",
+    "tab-speed-here",
+    decimals=4,
+)
+
+# %% [markdown]
+# ## Where the rest of the speed comes from
+#
+# - *Batch normalisation is folded* into the convolutions before it
+#   ({func}`~comet_core.backbones.fold_batch_norms`); what changes in the features is a twentieth of the
+#   rounding to half precision in which they are kept.
+# - *Passes are small.* The memory that a large batch needs in between is fetched from the system anew each
+#   time, and costs as much as the arithmetic ({data}`~comet_core.features.PASS_PIXELS`).
+# - *Only wanted layers are computed*; images are decoded and resized in threads of their own meanwhile.
+# - *A training step looks at a random subset of the patches* of an image, as neighbours say nearly the
+#   same ({class}`~comet_core.detectors.simplenet.SimpleNetOptions`).
+# - *Scoring is one matrix product*: adaptor, hidden layer and normalisation are linear
+#   ({meth}`~comet_core.detectors.simplenet.SimpleNet.part_scores`).
+#
+# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %; JPEG's
+# reduced decoding, which changes them too.
