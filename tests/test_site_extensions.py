@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from PIL import Image
 
@@ -48,6 +49,20 @@ def test_a_picture_tells_its_size_and_comes_when_it_is_seen(tmp_path: Path) -> N
     assert png.endswith('loading="lazy" decoding="async" width="30" height="20"/>')
     assert 'width="374" height="200"' in svg
     assert "width" not in lean.sized('<img src="gone.png">', tmp_path)
+
+
+def test_a_notebook_to_download_holds_no_outputs() -> None:
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell(
+            "1", execution_count=1, outputs=[nbformat.v4.new_output("stream")]
+        ),
+    ]
+    text = nbformat.writes(nbformat.v4.new_notebook(cells=cells, metadata={"comet": {"a": 1}}))
+    found = nbformat.reads(lean.without_outputs(text), as_version=4)
+    nbformat.validate(found)
+    assert found.cells[1].source == "1" and found.cells[1].outputs == []
+    assert found.metadata["comet"] == {"a": 1}
 
 
 def test_icons_are_those_of_the_theme() -> None:

@@ -6,7 +6,9 @@ no formula, and both the search index. The finished pages are therefore gone ove
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import urllib.parse
 from collections.abc import Iterable
 from functools import cache
@@ -24,6 +26,7 @@ MATHJAX = re.compile(SETTINGS.pattern + "|" + SCRIPT.format(r"tex-chtml\.js"), r
 FORMULA = re.compile(r'class="(?:[^"]* )?math(?: [^"]*)?"')
 VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')
 PICTURE = re.compile(r"<img\b[^>]*>")
+SHOWN = re.compile(r"_images/([\w.-]+)")
 ICON = re.compile(
     r'class="[^"]*\bfa[bsr]?\b[^"]*"|class="[^"]*\bfa-(?:solid|brands|regular)\b[^"]*"'
 )
@@ -137,11 +140,13 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         return
     out = Path(app.outdir)
     used: set[str] = set()
+    shown: set[str] = set()
     for path in out.rglob("*.html"):
         if "_static" in path.relative_to(out).parts:
             continue
         text = path.read_text(encoding="utf-8")
         slimmed = slim(text, path)
+        shown |= set(SHOWN.findall(slimmed))
         used |= {n for c in ICON.findall(slimmed) for n in NAME.findall(c)}
         if slimmed != text:
             path.write_text(slimmed, encoding="utf-8")
@@ -151,6 +156,22 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         (out / "_static" / "icons.css").write_text(sheet, encoding="utf-8")
     for name in UNUSED:
         (out / "_static" / name).unlink(missing_ok=True)
+    for name in ("locales", "vendor/fontawesome"):
+        shutil.rmtree(out / "_static" / name, ignore_errors=True)
+    for path in (out / "_images").glob("*"):  # Sphinx leaves those of earlier builds
+        if path.name not in shown:
+            path.unlink()
+    for path in (out / "_sources").rglob("*.ipynb"):
+        path.write_text(without_outputs(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def without_outputs(notebook: str) -> str:
+    """The text of a notebook to download: to be run, its figures are on the page already."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
