@@ -88,5 +88,4 @@ notebook.show_table(
 # - *Scoring is one matrix product*: adaptor, hidden layer and normalisation are linear
 #   ({meth}`~comet_core.detectors.simplenet.SimpleNet.part_scores`).
 #
-# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %; JPEG's
-# reduced decoding, which changes them too.
+# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %.
