@@ -33,7 +33,10 @@ class InlineFigure(SphinxDirective):
         return [figure]
 
 
-HELD = re.compile(r"data:image/(webp|jpeg|png|svg\+xml);base64,([A-Za-z0-9+/=]{1500,})")
+HELD = re.compile(
+    # A page inside the page, in srcdoc, is let alone: its policy allows pictures of its own only.
+    r'srcdoc="[^"]*"|data:image/(webp|jpeg|png|svg\+xml);base64,([A-Za-z0-9+/=]{1500,})'
+)
 
 
 def put_pictures_in_files(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -43,6 +46,8 @@ def put_pictures_in_files(app: Sphinx, doctree: nodes.document, docname: str) ->
     up = "../" * docname.count("/") if app.builder.name == "html" else ""
 
     def kept(found: re.Match[str]) -> str:
+        if found[2] is None:
+            return found[0]
         content = base64.b64decode(found[2])
         name = f"{hashlib.sha256(content).hexdigest()}.{found[1].removesuffix('+xml')}"
         path = Path(app.outdir) / "_images" / name
