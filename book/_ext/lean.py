@@ -35,8 +35,15 @@ DRAWING = r'[{{,]"?{}"?:\[(\d+),(\d+),\[[^\]]*\],"[0-9a-f]+","([^"]+)"\]'
 LENGTH = r'<svg\b[^>]*?\b{}="([\d.]+)(?:pt|px)?"'
 WAIT = """<script>
 document.documentElement.classList.add("setting");
-const set = () => document.documentElement.classList.remove("setting");
-window.MathJax.startup = { pageReady: () => MathJax.startup.defaultPageReady().then(set, set) };
+const set = () => {
+  document.documentElement.classList.remove("setting");
+  for (const one of document.querySelectorAll('mjx-container[display="true"]'))
+    if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;  // to be scrolled by keyboard
+};
+const fonts = () => document.fonts.ready;
+window.MathJax.startup = {
+  pageReady: () => MathJax.startup.defaultPageReady().then(fonts).then(set, set)
+};
 setTimeout(set, 3000);
 </script>
 """
@@ -82,6 +89,7 @@ def slim(page: str, place: Path) -> str:
     if first:
         page = page[: first.end()] + VIEWPORT.sub("", page[first.end() :])
     page = page.replace(UNNAMED, UNNAMED.replace(">", ' aria-label="pages of this chapter">', 1))
+    page = page.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     return PICTURE.sub(lambda found: sized(found.group(), place.parent), page)
 
 
