@@ -315,3 +315,10 @@ def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
     detector.calibrate(samples)
     assert detector.scores(samples).shape == (4, 64)
     assert detector.map_scores(maps).shape == (4, 256)
+
+
+def test_a_detector_that_trains_on_all_parts_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published sizes look at every patch, however many images there are."""
+    monkeypatch.setattr(base, "SAMPLES_MEMORY", 1000)
+    detector = make_detector("simplenet", {"hidden": 8, "patches": 256})
+    assert detector.fit_input({"stride8": torch.randn(4, 3, 16, 16)}).shape == (4, 256, 3)

@@ -22,7 +22,7 @@ Maps = dict[str, Tensor]
 
 
 SAMPLES_MEMORY = 2**30
-"""Bytes of training samples from which images are represented by their sketches."""
+"""Bytes of training samples above which images may be represented by their sketches."""
 CHUNK = 64
 """Images that are assembled at once: their maps in single precision are larger than the samples."""
 
@@ -50,9 +50,6 @@ class Detector(nn.Module, ABC):
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of the parts, where parts have a place in the image."""
-
-    sketched: bool = False
-    """Whether the training samples are sketches; see `fit_input`."""
 
     mean: Tensor
     std: Tensor
@@ -143,8 +140,9 @@ class Detector(nn.Module, ABC):
         density can serve only features of one scale. Images whose `weights` (N,) are 0 are left out
         of the means and deviations.
 
-        Where the samples of all parts would take more than `SAMPLES_MEMORY`, every image is
-        represented in training by its sketch; new images are scored in full all the same.
+        Where the samples of all parts would take more than `SAMPLES_MEMORY`, and a step looks at
+        some of them only, every image is represented in training by its sketch; new images are
+        scored in full all the same.
 
         Returns:
             Samples (N, P, D), standardised, float32.
@@ -152,11 +150,13 @@ class Detector(nn.Module, ABC):
         count = len(next(iter(maps.values())))
         trusted = torch.ones(count) if weights is None else (weights > 0).float()
         samples, moments = torch.empty(0), torch.zeros(2, 1, dtype=torch.float64)
+        sketched = False
         for start, some in _chunks(maps):
             raw = self.assemble(some)
             if start == 0:
-                self.sketched = count * raw[0].numel() * raw.element_size() > SAMPLES_MEMORY
-            raw = self.sketch(raw) if self.sketched else raw
+                large = count * raw[0].numel() * raw.element_size() > SAMPLES_MEMORY
+                sketched = large and self.train_parts(raw.shape[1]) < raw.shape[1]
+            raw = self.sketch(raw) if sketched else raw
             if start == 0:
                 samples = raw.new_empty(count, *raw.shape[1:])
                 moments = moments.expand(2, raw.shape[-1]).clone()
