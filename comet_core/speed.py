@@ -149,8 +149,7 @@ def _ours(case: Case, spec: FeatureSpec) -> Timing:
         started = time.process_time()
         fit(detector, train.maps, train.ids, settings)
         fitted = time.process_time()
-        samples = detector.prepare(test.maps)
-        scores = detector.image_scores(detector.scores(samples)).double().numpy()
+        scores = detector.image_scores(detector.map_scores(test.maps)).double().numpy()
         return fitted - started, time.process_time() - fitted, scores
 
     short, tested, scores = trained(case.epochs)

@@ -132,10 +132,10 @@ def fit(
     """
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        count = len(next(iter(maps.values())))
-        samples = detector.fit_input(maps, first_weights(count, prior, settings))
+        weights = first_weights(len(next(iter(maps.values()))), prior, settings)
+        samples = detector.fit_input(maps, weights)
     return train(
-        detector, samples, ids, settings, prior=prior, on_epoch=on_epoch, progress=progress
+        detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
     )
 
 
@@ -145,7 +145,7 @@ def train(
     ids: Sequence[str],
     settings: TrainingSettings,
     *,
-    prior: Tensor | None = None,
+    weights: Tensor | None = None,
     on_epoch: Callable[[int, Detector], None] | None = None,
     progress: bool = False,
     weigh: Weigh | None = None,
@@ -153,6 +153,8 @@ def train(
 ) -> Training:
     """Train a built detector on samples (N, P, D); see `fit`.
 
+    `weights` (N,) are those of the warm-up, by default 1; rules that start from prior scores need
+    them.
     `weigh` replaces `confidence` at a refresh of the weights, `make_step` what makes the strategy's
     step: `comet_core.audit` measures what another rule or step would do.
     """
@@ -172,7 +174,7 @@ def train(
         epochs = min(epochs, -(-settings.max_steps // batches))
     whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
     scored = detector.sketch(samples) if whole else samples
-    weights = first_weights(count, prior, settings)
+    weights = first_weights(count, None, settings) if weights is None else weights
     threshold = float("nan")
     history: list[dict[str, float]] = []
     refreshes: list[pd.DataFrame] = []
