@@ -33,15 +33,13 @@ from comet_core.audit_steps import (
 )
 from comet_core.confidence import quartiles
 from comet_core.config import RunConfig, TrainingSettings
-from comet_core.datasets import load
 from comet_core.datasets.base import ANOMALOUS, images
-from comet_core.datasets.contamination import contaminate
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector
 from comet_core.detectors.simplenet import SimpleNet
 from comet_core.errors import InputError
 from comet_core.features import extract, feature_spec
-from comet_core.pipeline import RunOutput, limited
+from comet_core.pipeline import RunOutput, listed
 from comet_core.training import Confidence, MakeStep, Weigh, confidence, train
 
 NEVER = 10**6
@@ -175,11 +173,7 @@ def execute(config: RunConfig) -> RunOutput:
     make_detector(config.detector, options)  # refuses wrong options in the usual words
     detector = departure.detector(options)
 
-    dataset = load(config.dataset, config.data_root, config.category, strict=config.strict)
-    dataset = limited(dataset, config.train_limit, config.test_limit)
-    dataset, _ = contaminate(
-        dataset, config.contamination, overlap=config.overlap, seed=config.seed
-    )
+    dataset, _ = listed(config)
     spec = feature_spec(detector, config.backbone, config.image_size)
     learn, test = (
         extract(images(part), spec, strict=config.strict, progress=False)

@@ -48,17 +48,20 @@ class Fitted:
     seconds: dict[str, float]
 
 
+def listed(config: RunConfig) -> tuple[Dataset, pd.DataFrame]:
+    """The data of a run, limited and contaminated, and the manifest of the injected images."""
+    dataset = load(config.dataset, config.data_root, config.category, strict=config.strict)
+    dataset = limited(dataset, config.train_limit, config.test_limit)
+    return contaminate(dataset, config.contamination, overlap=config.overlap, seed=config.seed)
+
+
 def fit_run(config: RunConfig, *, progress: bool = False, device: str = "cpu") -> Fitted:
     """List the data, contaminate the training set, extract features and train.
 
     Raises:
         InputError: for anything about the data or the settings that does not fit.
     """
-    dataset = load(config.dataset, config.data_root, config.category, strict=config.strict)
-    dataset = limited(dataset, config.train_limit, config.test_limit)
-    dataset, manifest = contaminate(
-        dataset, config.contamination, overlap=config.overlap, seed=config.seed
-    )
+    dataset, manifest = listed(config)
     records = list(dataset.train)
     if config.oracle:
         records = [record for record in records if record.label != ANOMALOUS]
