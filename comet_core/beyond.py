@@ -211,9 +211,9 @@ def overview(rows: pd.DataFrame, samples: pd.DataFrame, level: float = LEVEL) ->
         "data": [names[name] for name in table["dataset"]],
         "detector": [label(name) for name in table["detector"]],
         "weighting": [label(name) for name in table["method"]],
-        f"gain at {100 * at:g} % / points": [_points(x) for x in table["gain"]],
+        f"gain at {100 * at:g} % / points": [signed(x) for x in table["gain"]],
         "gap closed": [_percent(x) for x in table["closed"]],
-        "clean / points": [_points(x) for x in table["harm"]],
+        "clean / points": [signed(x) for x in table["harm"]],
     }
     for truth in ("nominal", "boundary", "anomalous"):
         if truth in table:
@@ -232,12 +232,12 @@ def findings(rows: pd.DataFrame) -> str:
         mine = part[part["method"] == BEST].set_index("contamination")
         for level, row in mine.iterrows():
             if np.isnan(row["closed"]):
-                told = f"the gap is {_points(row['gap'])} points: too small to speak of a share"
+                told = f"the gap is {signed(row['gap'])} points: too small to speak of a share"
             else:
                 reached = "as aimed for" if row["closed"] >= SHARE else "short of the 80 % aimed at"
                 told = (
                     f"CoMet+ closes {_percent(row['closed'])} of the gap of "
-                    f"{_points(row['gap'])} points between plain and oracle, {reached}"
+                    f"{signed(row['gap'])} points between plain and oracle, {reached}"
                 )
             lines.append(f"- {where}, {100 * float(str(level)):g} % anomalous: {told}.")
         best = part[part["method"] != BEST].groupby("method")["gain"].mean()
@@ -245,14 +245,14 @@ def findings(rows: pd.DataFrame) -> str:
             top = str(best.idxmax())
             lines.append(
                 f"- {where}, mean over the contaminated levels: of the other weightings *{top}* "
-                f"gains most, {_points(best.max())} points"
-                + (f"; CoMet+ gains {_points(mine['gain'].mean())}." if len(mine) else ".")
+                f"gains most, {signed(best.max())} points"
+                + (f"; CoMet+ gains {signed(mine['gain'].mean())}." if len(mine) else ".")
             )
     for cost in harm[harm["method"] == BEST].to_dict("records"):
         verdict = "within" if cost["mean"] >= -CLOSE else "beyond"
         lines.append(
             f"- **{names[cost['dataset']]}, {label(cost['detector'])}**, clean: CoMet+ minus plain "
-            f"is {_points(cost['mean'])} points, {verdict} the 0.3 points that it may cost."
+            f"is {signed(cost['mean'])} points, {verdict} the 0.3 points that it may cost."
         )
     return "\n".join(lines)
 
@@ -266,7 +266,7 @@ def failures(rows: pd.DataFrame) -> str:
     weak = [name for name in ordered(gain) if gain[name] < paper]
     said = []
     if dear:
-        lost = ", ".join(f"*{name}* ({_points(harm[name])})" for name in dear)
+        lost = ", ".join(f"*{name}* ({signed(harm[name])})" for name in dear)
         said.append(
             f"On clean data, in the worst case here, more than half a point is lost by {lost}: "
             "such a rule is no default."
@@ -274,14 +274,14 @@ def failures(rows: pd.DataFrame) -> str:
     else:
         said.append("On clean data none of the rules loses more than half a point.")
     if weak:
-        less = ", ".join(f"*{name}* ({_points(gain[name])})" for name in weak)
+        less = ", ".join(f"*{name}* ({signed(gain[name])})" for name in weak)
         said.append(
-            f"Less than the paper's rule, {_points(paper)} points over plain in the mean over the "
+            f"Less than the paper's rule, {signed(paper)} points over plain in the mean over the "
             f"contaminated levels, is gained by {less}."
         )
     elif not np.isnan(paper):
         said.append(
-            f"All of them gain at least what the paper's rule does, {_points(paper)} points over "
+            f"All of them gain at least what the paper's rule does, {signed(paper)} points over "
             "plain in the mean over the contaminated levels."
         )
     return " ".join(said)
@@ -325,10 +325,6 @@ def flagged(rows: pd.DataFrame, samples: pd.DataFrame, levels: Sequence[float]) 
 def _by_method(table: pd.DataFrame, column: str, how: str) -> dict[str, float]:
     found = table.groupby("method")[column].agg(how)
     return {str(name): float(value) for name, value in found.items()}
-
-
-def _points(value: float) -> str:
-    return "–" if np.isnan(value) else signed(value)
 
 
 def _percent(value: float) -> str:

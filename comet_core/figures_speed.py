@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from comet_core.figures import INK, LINES, WIDTH, _noted, in_house_style
-from comet_core.speed_record import TITLES, clock
+from comet_core.speed_record import clock
+from comet_core.tables import label
 
 TICKS = (1, 10, 60, 600, 3600, 36000)
 """Seconds."""
@@ -43,7 +44,7 @@ def times(rows: pd.DataFrame, lines: pd.DataFrame, note: str) -> Figure:
                     x = np.geomspace(n.min(), n.max(), 50)
                     axes.plot(x, fixed + slope * x, color=look["color"], lw=1)
         axes.set(xscale="log", yscale="log", xlabel="training images")
-        axes.set_title(TITLES.get(detector, detector))
+        axes.set_title(label(str(detector)))
         axes.xaxis.set_major_locator(FixedLocator(sorted(rows["images"].unique())))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())

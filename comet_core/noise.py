@@ -15,7 +15,7 @@ import pandas as pd
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
 from comet_core.statistics import paired_difference, summarise
-from comet_core.tables import data_names, label, signed
+from comet_core.tables import data_names, label, with_interval
 
 PEERS = ("comet+", "memory_bank", "softpatch")
 KEYS = ("dataset", "detector", "method", "overlap")
@@ -181,9 +181,6 @@ def _sorted(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _points(row: Mapping[Any, Any], end: str = "", sign: str = "+") -> str:
-    """A difference in points with its interval, "+3.1 [-0.5, +6.7]"; a dash where there is none."""
+    """The difference of a row in points, with its interval."""
     mean, low, high = (float(row.get(f"{name}{end}", "nan")) for name in ("mean", "low", "high"))
-    if pd.isna(mean):
-        return "–"
-    interval = "" if pd.isna(low) else f" [{signed(low, sign)}, {signed(high, sign)}]"
-    return signed(mean, sign) + interval
+    return with_interval(mean, low, high, sign)

@@ -12,10 +12,10 @@ import pandas as pd
 
 from comet_core.errors import InputError
 from comet_core.speed import WAYS
+from comet_core.tables import label
 
 AIM = 15
 """How many times as long the usual way should take."""
-TITLES = {"simplenet": "SimpleNet", "differnet": "DifferNet"}
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def overview(rows: pd.DataFrame) -> pd.DataFrame:
         usual, ours = (group[group["way"] == way].iloc[0] for way in WAYS)
         lines.append(
             {
-                "detector": TITLES.get(str(detector), detector),
+                "detector": label(str(detector)),
                 "images": images,
                 "usual way": clock(usual["total_seconds"]),
                 "ours": clock(ours["total_seconds"]),
@@ -103,7 +103,7 @@ def findings(rows: pd.DataFrame) -> str:
         span = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
         verdict = "reached" if low >= AIM else "missed"
         words.append(
-            f"{TITLES.get(str(detector), detector)} trains {span} times as fast as in the usual way"
+            f"{label(str(detector))} trains {span} times as fast as in the usual way"
             f" (aim: {AIM}; {verdict})."
         )
     worst = rows["score_difference"].max()

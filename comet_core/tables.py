@@ -235,17 +235,22 @@ def _numbers(table: pd.DataFrame, column: str, sign: str = "") -> list[str]:
     found = []
     for row in table.to_dict("records"):
         value, low, high = (row.get(f"{column}{end}", math.nan) for end in ("", "_low", "_high"))
-        text = "–" if math.isnan(value) else signed(value, sign)
-        if not math.isnan(low):
-            text += f" [{signed(low, sign)}, {signed(high, sign)}]"
-        found.append(text)
+        found.append(with_interval(value, low, high, sign))
     return found
 
 
 def signed(value: float, sign: str = "+") -> str:
-    """A share in percent, or a difference in points, with one decimal."""
+    """A share in percent, or a difference in points, with one decimal; a dash for nan."""
+    if math.isnan(value):
+        return "–"
     rounded = round(100 * value, 1) + 0.0  # never "-0.0"
     return f"{rounded:{sign}.1f}".replace("-", MINUS)
+
+
+def with_interval(value: float, low: float, high: float, sign: str = "+") -> str:
+    """`signed` with its interval, "+3.1 [-0.5, +6.7]", where there is one."""
+    interval = "" if math.isnan(low) else f" [{signed(low, sign)}, {signed(high, sign)}]"
+    return signed(value, sign) + interval
 
 
 def data_names(rows: pd.DataFrame) -> dict[str, str]:
