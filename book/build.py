@@ -191,9 +191,13 @@ def read_stamp(executed: Path) -> str:
 
 
 def package_code() -> str:
-    """A hash of the package's source."""
-    files = sorted((ROOT / "comet_core").rglob("*.py"))
-    return digest((path.relative_to(ROOT).as_posix(), path.read_bytes()) for path in files)
+    """A hash of the package: its source, and the files that it reads, such as the report's page."""
+    files = sorted(path for path in (ROOT / "comet_core").rglob("*") if path.is_file())
+    return digest(
+        (path.relative_to(ROOT).as_posix(), path.read_bytes())
+        for path in files
+        if "__pycache__" not in path.parts
+    )
 
 
 def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNode:

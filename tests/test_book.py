@@ -263,3 +263,18 @@ def test_building_again_changes_nothing_and_is_quick(site: Path) -> None:
     assert done.stdout.count("up to date") >= 2
     assert time.perf_counter() - started < 15
     assert (build.BUILT / "site.stamp").read_text() == stamp
+
+
+def test_a_change_of_a_file_that_the_package_reads_runs_notebooks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "comet_core" / "page.html"
+    page.parent.mkdir()
+    page.write_text("one")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    before = build.package_code()
+    (page.parent / "__pycache__").mkdir()
+    (page.parent / "__pycache__" / "page.pyc").write_text("anything")
+    assert build.package_code() == before
+    page.write_text("two")
+    assert build.package_code() != before
