@@ -66,8 +66,8 @@ def weightings(rows: pd.DataFrame, note: str) -> Figure:
         lowest = here["mean"].min()
         line[0].set(xlim=(max(0.0, float(lowest) - 0.06), 1.02), ylim=(len(methods) - 0.5, -0.5))
         line[0].set_yticks(range(len(methods)), [label(method) for method in methods])
-        told = f"{names[str(dataset)]}, {label(detector)}: I-AUROC at so much contamination"
-        line[len(levels) // 2].set_xlabel(told, loc="center")
+        told = f"I-AUROC; {names[str(dataset)]}, {label(detector)}"
+        line[0].set_xlabel(told, loc="left")
     return _noted(figure, note)
 
 
