@@ -182,11 +182,13 @@ notebook.show_table(
 # Among the weightings, `strategy="comet+"`, which leaves out the images that look strange to all
 # others and trains plainly on the rest; but look at the verdict above first. It pays where a set is
 # dirty. Where a set may be clean and has odd but good images, it drops those, and a clean set then
-# loses what the table says; with few images that is a lot. `comet` stays exactly the paper's. Where dirt hides among odd nominal images,
-# `weighting="core"` may win back more; it leaves out a quarter of the images to begin with, and
-# clean data pay for that (the README has numbers of two real data sets). Where
-# the lines above find another weighting ahead on data like yours, `weighting` sets it. To flag images, sort by the score and cut at a
-# false-discovery rate of 10 %, with a calibration set if there is one.
+# loses what the table says; with few images that is a lot. `comet` stays exactly the paper's.
+#
+# Where dirt hides among odd nominal images, `weighting="core"` may win back more; it leaves out a
+# quarter of the images to begin with, and clean data pay for that (the README has numbers of two
+# real data sets). Where the lines above find another weighting ahead on data like yours,
+# `weighting` sets it. To flag images, sort by the score and cut at a false-discovery rate of 10 %,
+# with a calibration set if there is one.
 #
 # ## What this does and does not show
 #
