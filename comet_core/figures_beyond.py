@@ -42,8 +42,9 @@ def weightings(rows: pd.DataFrame, note: str) -> Figure:
     blocks = list(dict.fromkeys(zip(rows["dataset"], rows["detector"], strict=True)))
     height = len(blocks) * (0.19 * len(methods) + 0.6) + 0.6
     figure = Figure(figsize=(WIDTH, height))
-    grid = figure.subplots(len(blocks), len(levels), sharey=True, sharex="row", squeeze=False)
-    for line, (dataset, detector) in zip(grid, blocks, strict=True):
+    parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
+    for block, (dataset, detector) in zip(parts, blocks, strict=True):
+        line = block.subplots(1, len(levels), sharey=True, sharex=True, squeeze=False)[0]
         here = points[(points["dataset"] == dataset) & (points["detector"] == detector)]
         for axes, level in zip(line, levels, strict=True):
             part = here[here["contamination"] == level].set_index("method")
@@ -66,8 +67,7 @@ def weightings(rows: pd.DataFrame, note: str) -> Figure:
         lowest = here["mean"].min()
         line[0].set(xlim=(max(0.0, float(lowest) - 0.06), 1.02), ylim=(len(methods) - 0.5, -0.5))
         line[0].set_yticks(range(len(methods)), [label(method) for method in methods])
-        told = f"I-AUROC; {names[str(dataset)]}, {label(detector)}"
-        line[0].set_xlabel(told, loc="left")
+        block.supxlabel(f"I-AUROC; {names[str(dataset)]}, {label(detector)}", fontsize=10)
     return _noted(figure, note)
 
 
