@@ -197,11 +197,13 @@ def mixture(scores: Tensor) -> Tensor:
     if positive.numel() < 4 or scores.min() == scores.max():
         return ones
     logs = scores.double().clamp(min=positive.min().item()).log().flatten()
-    spread = logs.std()
+    # The fit starts from a random draw of its rows and must not depend on their order; nor on the
+    # scale, and powers of a number are scale-free only up to rounding.
+    ordered, order = logs.sort()
+    spread = ordered.std()
     if spread == 0:
         return ones
-    # Powers of a number are scale-free only up to rounding; the fit must not see that.
-    points = ((logs - logs.median()) / spread).numpy()[:, None]
+    points = ((ordered - ordered.median()) / spread).round(decimals=9).numpy()[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fits = [_gaussians(points, parts) for parts in (1, 2)]
@@ -211,7 +213,7 @@ def mixture(scores: Tensor) -> Tensor:
     believed = fits[0].bic(points) - two.bic(points) >= EVIDENCE
     if not believed or apart < SEPARATION or two.weights_[high] > 0.5:
         return ones
-    posterior = torch.from_numpy(two.predict_proba(points)[:, low])
+    posterior = torch.from_numpy(two.predict_proba(points)[:, low])[order.argsort()]
     return posterior.clamp(1e-6, 1).view(scores.shape).to(scores.dtype)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from torch import Tensor
@@ -71,6 +71,7 @@ def test_weights_do_not_depend_on_the_scale(rule: Rule, row: np.ndarray, exponen
 
 @every_rule
 @given(row=score_arrays, seed=st.integers(0, 99))
+@example(row=np.array([1.0, 13.0] + [4.0] * 47), seed=0)
 def test_a_weight_belongs_to_its_sample(rule: Rule, row: np.ndarray, seed: int) -> None:
     scores = torch.from_numpy(row).flatten()
     order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(seed))
