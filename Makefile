@@ -5,11 +5,12 @@ PROFILE ?= demo
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
+PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test test-site bench bench-check bench-runs clean distclean
+.PHONY: help book pdf test test-site bench bench-check bench-peers bench-runs clean distclean
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -39,6 +40,10 @@ bench-check: .venv/.test ## the same at one size, against the record in benchmar
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
 	OMP_NUM_THREADS=1 $(PY) benchmarks/speed.py --check
 
+bench-peers: .venv-peers/.done ## anomalib's detectors against ours; an environment of its own (an hour)
+	.venv-peers/bin/python data_scripts/make_synthetic.py --only mvtec_ad
+	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py --out benchmarks/peers.json
+
 bench-runs: .venv/.test ## I-AUROC of every strategy; what several processes gain (an hour)
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
 	$(PY) benchmarks/accuracy.py --data-root data/synthetic/mvtec_ad --category bottle_cap hide woven
@@ -48,7 +53,7 @@ clean: ## remove the built site; keep data, runs, features and the environment
 	rm -rf book/_build book/notebooks
 
 distclean: clean ## remove everything that was made here, results included
-	rm -rf .venv data/synthetic runs .cache
+	rm -rf .venv .venv-peers data/synthetic runs .cache
 
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -73,3 +78,10 @@ distclean: clean ## remove everything that was made here, results included
 	@echo "== Installing the package and what tests it (a minute or two; once)"
 	@$(PIP) install --quiet -c constraints.txt -e '.[book,cluster,dev]'
 	@touch $@ .venv/.book
+
+.venv-peers/.done: constraints.txt pyproject.toml benchmarks/peers-requirements.txt
+	@$(PYTHON) -m venv .venv-peers
+	@echo "== Installing anomalib and what it needs into .venv-peers (two gigabytes; once)"
+	@$(PEERS_PIP) install --quiet -c constraints.txt torch
+	@$(PEERS_PIP) install --quiet -c constraints.txt -r benchmarks/peers-requirements.txt -e .
+	@touch $@
