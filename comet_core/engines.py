@@ -21,6 +21,7 @@ Under SLURM, `dask_jobqueue` submits the workers as jobs, and their number may c
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -211,11 +212,25 @@ def _serve(
     )  # Ctrl-C reaches the parent, which ends the workers
     os.environ.clear()
     os.environ.update(environment)
+    _keep_freed_memory()
     if "torch" in sys.modules:  # was loaded by the server, and has read the server's environment
         sys.modules["torch"].set_num_threads(threads)
     with contextlib.suppress(EOFError, OSError):
         while True:
             connection.send(attempt(function, connection.recv(), retries))
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep freed arrays for the next run, up to 256 MiB each; elsewhere do nothing.
+
+    It would hand each back to the system, which then clears every page of the next array before its
+    first use: a fifth to a quarter of the processor time of a demo run of SimpleNet (measured).
+    """
+    trim_threshold, mmap_threshold = -1, -3  # names of the parameters in malloc.h
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(trim_threshold, -1)
+        mallopt(mmap_threshold, 256 * 2**20)
 
 
 def _stop(processes: Sequence[BaseProcess], patience: float = 0) -> None:

@@ -52,8 +52,6 @@ class Evidence:
     """Data sets whose contamination is varied, with their categories."""
     comparison: Mapping[str, tuple[str, ...]]
     levels: tuple[float, ...]
-    overlap_levels: tuple[float, ...]
-    """Levels that are also run with the injected images left in the test set."""
     seeds: tuple[int, ...]
     embedded: Mapping[str, Any] = field(default_factory=dict)
     """Settings by which runs on embedded data differ from the profile's."""
@@ -68,7 +66,6 @@ EVIDENCE: dict[str, Evidence] = {
             "ksdd2": ("ksdd2",),
         },
         levels=(0.0, 0.1),
-        overlap_levels=(0.1,),
         seeds=(0, 1),
     ),
     "demo": Evidence(
@@ -79,7 +76,6 @@ EVIDENCE: dict[str, Evidence] = {
             "ksdd2": ("ksdd2",),
         },
         levels=(0.0, 0.02, 0.04, 0.06, 0.08, 0.1),
-        overlap_levels=(0.04, 0.1),
         seeds=(0, 1, 2),
         embedded={"train_limit": 60},
     ),
@@ -87,7 +83,6 @@ EVIDENCE: dict[str, Evidence] = {
         curves={"mvtec_ad": (), "ksdd2_clean": ()},
         comparison={"mvtec_ad": (), "viaduct": (), "ksdd2": ()},
         levels=(0.0, 0.02, 0.04, 0.06, 0.08, 0.1),
-        overlap_levels=(0.02, 0.04, 0.06, 0.08, 0.1),
         seeds=(0, 1, 2, 3, 4),
     ),
 }
@@ -104,7 +99,6 @@ def curves(
     detectors: Sequence[str] = (),
     strategies: Sequence[str] = (),
     seeds: Sequence[int] = (),
-    overlap: bool = False,
     strict: bool = True,
 ) -> list[dict[str, Any]]:
     """Grids of runs over contamination levels; whatever is empty comes from the profile.
@@ -116,22 +110,18 @@ def curves(
         categories: of every data set.
         levels: contamination, k / N_train.
         detectors, strategies, seeds: as in `RunConfig`; strategies are all of them if left out.
-        overlap: leave injected images in the test set as well. Only the plain detector and CoMet
-            are then run, unless strategies are named: overlap is a matter of the protocol.
         strict: stop at an unreadable image.
 
     Raises:
         InputError: unknown profile, data set or category; data that are not there.
     """
     chosen = profile_of(profile)
-    given = levels or (chosen.overlap_levels if overlap else chosen.levels)
     return [
         {
             **place,
             **_detector(chosen, detector, data_root),
-            "strategy": list(strategies or ((BASELINE, METHOD) if overlap else STRATEGIES)),
-            "contamination": list(given),
-            "overlap": overlap,
+            "strategy": list(strategies or STRATEGIES),
+            "contamination": list(levels or chosen.levels),
             "seed": list(seeds or chosen.seeds),
             **_fixed(profile, strict),
         }

@@ -92,7 +92,8 @@ def execute(config: RunConfig) -> RunOutput:
     """Compute one run.
 
     Returns:
-        The row: metrics on the test set with the model of the last epoch, the threshold t of
+        The row: metrics on the test set with the model of the last epoch, I-AUROC also as if the
+        injected images had stayed in it (`image_auroc_overlap`), the threshold t of
         equation 1 on the training scores, what the weights found, and costs. Tables: `train` and
         `test`, one row an image; `history`, one an epoch; `weights`, one a refresh and image;
         `manifest`, the anomalous training images.
@@ -102,15 +103,20 @@ def execute(config: RunConfig) -> RunOutput:
     """
     fitted = fit_run(config)
     started = time.perf_counter()
-    features = extract(
-        images(fitted.dataset.test), fitted.spec, strict=config.strict, progress=False
-    )
+    tested = {record.id for record in fitted.dataset.test}
+    injected = set(fitted.manifest.loc[fitted.manifest["origin"] == "injected", "id"])
+    left = [record for record in fitted.dataset.train if record.id in injected - tested]
+    asked = [*fitted.dataset.test, *left]
+    features = extract(images(asked), fitted.spec, strict=config.strict, progress=False)
     extracted = time.perf_counter()
-    records = _kept(fitted.dataset.test, features)
+    records = _kept(asked, features)
     part_scores = fitted.detector.map_scores(features.maps)
     scores = fitted.detector.image_scores(part_scores).double().numpy()
     threshold = iqr_threshold(fitted.training.final.image_scores, config.kappa).item()
-    test = _table(records).assign(score=scores, flagged=scores > threshold)
+    overlap = _table(records).assign(score=scores, flagged=scores > threshold)
+    records = [record for record in records if record.id in tested]
+    part_scores, scores = part_scores[: len(records)], scores[: len(records)]
+    test = overlap[: len(records)]
     train = _train_table(fitted, threshold)
 
     labels = test["label"].to_numpy()
@@ -124,6 +130,9 @@ def execute(config: RunConfig) -> RunOutput:
     known = test["label"].isin([NOMINAL, ANOMALOUS]).all() and len(test) > 0
     if known:
         row |= _detection(labels.astype(int), scores, threshold)
+        row["image_auroc_overlap"] = metrics.image_auroc(
+            overlap["label"].to_numpy().astype(int), overlap["score"].to_numpy()
+        )
         row |= _localisation(fitted, records, part_scores)
     row |= _confidence(train)
     last = fitted.training.history.iloc[-1]

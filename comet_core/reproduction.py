@@ -53,9 +53,13 @@ def for_tables(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def for_curves(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of stored runs those of data sets and detectors that were run clean and contaminated."""
+    """Of stored runs those of data sets and detectors that were run clean and contaminated.
+
+    Without overlap: what overlap would make of a run is in its row.
+    """
     if rows.empty:
         return rows
+    rows = rows[~rows["overlap"].astype(bool)]
     keys = ["dataset", "detector", "strategy"]
     clean = rows[rows["contamination"] == 0][keys].drop_duplicates()
     dirty = rows[rows["contamination"] > 0][keys].drop_duplicates()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from comet_core import evidence
 from comet_core.backbones import backbone_info, import_vision, load_backbone
-from comet_core.config import RunConfig
+from comet_core.config import META, RunConfig
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
 from comet_core.features import FeatureSpec, feature_spec
@@ -164,8 +164,9 @@ def estimates(training: pd.DataFrame, extraction: pd.DataFrame, profile: str) ->
     Returns:
         dataset, detector; features (core hours, once); one row's `training` by strategy: core
         hours of one seed over all categories; `tables` and `curves`: of the runs of
-        `evidence.comparison` and `evidence.curves`, where reject and soft count as the plain
-        detector and meta as CoMet; `gigabytes` (GiB) of the largest category's training samples.
+        `evidence.comparison` and `evidence.curves`, where strategies with meta-learning count as
+        CoMet and the others as the plain detector, and the memory banks not at all; `gigabytes`
+        (GiB) of the largest category's training samples.
     """
     slopes = lines(training).set_index(["detector", "strategy"])
     passes = lines(extraction).set_index("detector")["seconds_per_image"]
@@ -185,8 +186,8 @@ def estimates(training: pd.DataFrame, extraction: pd.DataFrame, profile: str) ->
                 row[str(strategy)] = seconds / 3600
             row["tables"] = seeds * sum(row[str(name)] for name in of_detector.index)
             plain, comet = row[evidence.BASELINE], row[evidence.METHOD]
-            every = len(plan.levels) * (3 * plain + 2 * comet)
-            row["curves"] = seeds * (every + len(plan.overlap_levels) * (plain + comet))
+            alike = sum(comet if name in META else plain for name in evidence.STRATEGIES)
+            row["curves"] = seeds * len(plan.levels) * alike
             megabytes = of_detector["megabytes_per_image"].max()
             row["gigabytes"] = megabytes * data.largest / 1024
             found.append(row)

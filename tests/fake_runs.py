@@ -6,6 +6,7 @@ Workers import it by name, so it lives in a module of its own, free of pytest.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -100,3 +101,11 @@ if __name__ == "__main__":
     import json
 
     work(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
+
+
+def page_faults(arrays: int) -> int:
+    """Pages that the system had to provide for arrays of 32 MiB, each freed before the next."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(arrays):
+        np.ones(2**25, dtype=np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before

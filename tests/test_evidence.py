@@ -47,12 +47,8 @@ def test_the_grids_share_runs(embedded: Path) -> None:
     """Where curves and comparison ask for the same, they ask for the same run."""
     curves = {c.hash() for c in expand(evidence.curves("demo"))}
     pairs = {c.hash() for c in expand(evidence.comparison("demo"))}
-    overlap = {c.hash() for c in expand(evidence.curves("demo", overlap=True))}
     in_both = evidence.EVIDENCE["demo"].curves["mvtec_ad"]
     assert len(curves & pairs) == len(in_both) * 2 * 2 * len(evidence.EVIDENCE["demo"].seeds)
-    assert not curves & overlap
-    clean = {c.hash() for c in expand(evidence.curves("demo", overlap=True, levels=[0]))}
-    assert clean <= curves
 
 
 def test_ones_own_data_have_the_common_layout_and_all_their_categories(embedded: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from PIL import Image
 
 from comet_core import engines, experiments
 from comet_core.config import RunConfig
+from comet_core.detectors import DETECTORS
 from comet_core.errors import InputError
 from comet_core.experiments import expand, main, run
 from comet_core.results import Store, collect
@@ -235,6 +237,13 @@ def test_a_smaller_number_of_threads_stays(tmp_path, monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="told to the allocator of glibc only")
+def test_a_worker_keeps_freed_memory_for_its_next_array():
+    ((_, faults),) = engines.start("processes", fake_runs.page_faults, [10], workers=1)
+    megabytes, page = 32, 4096  # of each array
+    assert faults < 2 * megabytes * 2**20 / page  # 10 arrays took the pages of one
+
+
 def test_a_run_whose_worker_was_killed_is_given_to_another(tmp_path):
     grid = [
         GRID,
@@ -420,3 +429,24 @@ def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypat
         assert main(["rerun", name, "--store", str(tmp_path / "runs")]) == 0, capsys.readouterr()
     (tmp_path / "data/tile/train/good/000.png").unlink()
     assert main(["rerun", rows.loc[0, "hash"], "--store", str(tmp_path / "runs")]) == 2
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_run_knows_its_score_under_the_other_protocol(detector, tmp_path, monkeypatch):
+    draw(tmp_path / "data")
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    grid = {
+        "data_root": tmp_path / "data",
+        "category": "tile",
+        "profile": "smoke",
+        "image_size": 64,
+        "detector": detector,
+        "strategy": "plain",
+        "epochs": 1,
+        "contamination": 0.3,
+        "overlap": [False, True],
+    }
+    rows = run(grid, store=tmp_path / "runs", progress=False).set_index("overlap")
+    left, stayed = rows.loc[False], rows.loc[True]
+    assert left["n_test"] + 3 == stayed["n_test"]
+    assert left["image_auroc_overlap"] == stayed["image_auroc_overlap"] == stayed["image_auroc"]
