@@ -17,6 +17,7 @@ from comet_core.confidence import confidence_weights, iqr_threshold
 
 Array = NDArray[np.float64]
 SIZE = 240
+MEANINGS = {"nominal": "good", "boundary": "good, but odd", "anomalous": "defective"}
 RADIUS = 9.21
 """Squared Mahalanobis distance that holds 99 % of a normal distribution in the plane."""
 
@@ -88,10 +89,10 @@ def panels() -> str:
     )
     key = "".join(
         f'<span><svg viewBox="-7 -7 14 14" width="14" height="14" aria-hidden="true">'
-        f"{_mark(0, 0, kind, 1)}</svg> {kind}</span>"
-        for kind in ("nominal", "boundary", "anomalous")
+        f"{_mark(0, 0, kind, 1)}</svg> <b>{kind}</b>: {meaning}</span>"
+        for kind, meaning in MEANINGS.items()
     )
-    return f'<div class="idea">{figures}</div><p class="idea-key">{key}</p>\n'
+    return f'<p class="idea-key">{key}</p><div class="idea">{figures}</div>\n'
 
 
 def _cloud(

@@ -129,7 +129,9 @@ def _table(name: str, caption: str, header: list[str], rows: list[list[str]]) ->
 
 
 def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    return (
+        f"{int(seconds) // 60} min {int(seconds) % 60} s" if seconds >= 60 else f"{seconds:.0f} s"
+    )
 
 
 def _settings(record: dict) -> str:

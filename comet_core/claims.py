@@ -40,7 +40,7 @@ VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
 CLAIMS = {
     "C1": "CoMet improves I-AUROC over its baseline on every data set with every detector",
     "C2": "it raises recall, at the cost of a slightly lower precision",
-    "C3": "it is insensitive to 0-10 % anomalies in the training set, where baselines fall",
+    "C3": "it is insensitive to 0 to 10 % anomalies in the training set, where baselines fall",
     "C4": "anomalous and boundary training images weigh less than prototypical ones",
     "C5": "it is model-agnostic: it improves either detector",
     "C6": "soft confidence and meta-learning both contribute",
@@ -206,7 +206,7 @@ def adds_up(printed: pd.DataFrame) -> Iterator[Part]:
         verdict = HOLDS if low <= 0 <= high else FAILS
         where = f"{_where(line['dataset'], line['detector'])}, {_COLUMN[line['strategy']]}"
         data = ("the paper's Table 1",)
-        yield Part("C7", "F1 printed - computed", where, *numbers, 0, 0.0, verdict, {}, data, ())
+        yield Part("C7", "F1 printed − computed", where, *numbers, 0, 0.0, verdict, {}, data, ())
 
 
 def slight_loss(printed: pd.DataFrame) -> float:

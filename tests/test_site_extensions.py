@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from docutils import nodes
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "book"), str(ROOT / "book" / "_ext")]
 import lean  # noqa: E402
+import reading  # noqa: E402
 import repository  # noqa: E402
 
 PAGE = """<html data-content_root="../">
@@ -138,3 +141,38 @@ def test_buttons_appear_with_the_setting_alone(tmp_path: Path, url: str) -> None
         "https://github.com/someone/comet", "dev", "notebooks/one"
     ).values():
         assert (f'href="{address}"' in page.replace("&amp;", "&")) == bool(url)
+
+
+def test_lines_break_neither_in_intervals_nor_before_a_percent_sign() -> None:
+    pieces = list(
+        reading.split("I-AUROC fell by -1.2 [−3.4, +0.5] points at 10 %, 2e-4 of WRN-50.")
+    )
+    whole = [piece.astext() for piece in pieces if isinstance(piece, nodes.inline)]
+    assert whole == ["I-AUROC", "[−3.4, +0.5]"]
+    assert "".join(piece.astext() for piece in pieces) == (
+        "I-AUROC fell by −1.2 [−3.4, +0.5] points at 10\N{NO-BREAK SPACE}%, 2e-4 of WRN-50."
+    )
+
+
+def test_code_is_closed_where_a_notebook_is_read_for_its_results() -> None:
+    notebook = {
+        "cells": [
+            {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a: int = 1"},
+            {"cell_type": "code", "metadata": {}, "source": ["notebook.show(figure)"]},
+            {"cell_type": "code", "metadata": {"tags": ["hide-cell"]}, "source": "answer"},
+            {"cell_type": "markdown", "metadata": {}, "source": "Text."},
+        ]
+    }
+    closed = {}
+    for name in ("audit", "meta_learning"):
+        source = [json.dumps(notebook)]
+        reading.fold(None, f"notebooks/{name}", source)  # type: ignore[arg-type]
+        cells = json.loads(source[0])["cells"]
+        closed[name] = ["hide-input" in cell["metadata"].get("tags", []) for cell in cells]
+        assert cells[2]["metadata"]["mystnb"]["code_prompt_show"] == "Solution"
+        assert cells[0]["metadata"]["mystnb"]["code_prompt_show"] == "Parameters"
+    assert closed["audit"] == [True, True, False, False]
+    assert closed["meta_learning"] == [True, False, False, False], "it teaches by its code"
+    page = ["# A page"]
+    reading.fold(None, "method/equations", page)  # type: ignore[arg-type]
+    assert page == ["# A page"]

@@ -205,6 +205,40 @@ def test_code_can_be_copied(served: str, page: Any) -> None:
     assert page.locator("button.copybtn").count() >= 3
 
 
+def test_what_goes_on_beyond_the_edge_fades_until_it_is_reached(served: str, browser: Any) -> None:
+    for page in sized_page(browser, "phone"):
+        Visit(page, f"{served}/notebooks/results_tables.html")
+        table = page.locator(".pst-scrollable-table-container").first
+        assert table.evaluate("t => t.scrollWidth > t.clientWidth && t.matches('.more')")
+        table.evaluate("t => { t.scrollLeft = t.scrollWidth; }")
+        page.wait_for_timeout(100)
+        assert not table.evaluate("t => t.matches('.more')")
+        Visit(page, f"{served}/index.html")
+        ledger = page.locator(".pst-scrollable-table-container").first
+        assert ledger.evaluate("t => t.scrollWidth <= t.clientWidth"), "the ledger fits a phone"
+
+
+def test_formulas_fit_a_desk(served: str, browser: Any) -> None:
+    for page in sized_page(browser, "desktop"):
+        Visit(page, f"{served}/method/equations.html")
+        wide = (
+            "[...document.querySelectorAll('mjx-container[display]')].filter(m =>"
+            " m.scrollWidth > m.clientWidth + 1).map(m => m.parentNode.id)"
+        )
+        assert page.evaluate(wide) == []
+
+
+def test_closed_code_opens(served: str, page: Any) -> None:
+    Visit(page, f"{served}/notebooks/weight_gallery.html")
+    code = page.locator("details.hide").first
+    assert "Parameters" in code.locator("summary").inner_text()
+    assert not code.locator("pre").is_visible()
+    code.locator("summary").click()
+    assert code.locator("pre").is_visible()
+    Visit(page, f"{served}/notebooks/confident_learning.html")
+    assert page.locator("summary:has-text('Solution')").count() >= 4
+
+
 def test_every_link_within_the_site_leads_somewhere(served: str, browser: Any) -> None:
     page = browser.new_page()
     # A link in an SVG has an object for its href, so the attribute is resolved here.
