@@ -10,7 +10,8 @@ PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test test-site bench bench-check bench-peers bench-runs clean distclean
+.PHONY: help book pdf test test-site bench bench-check bench-peers bench-memory bench-runs
+.PHONY: clean distclean
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -43,6 +44,9 @@ bench-check: .venv/.test ## the same at one size, against the record in benchmar
 bench-peers: .venv-peers/.done ## anomalib's detectors against ours; an environment of its own (an hour)
 	.venv-peers/bin/python data_scripts/make_synthetic.py --only mvtec_ad
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py --out benchmarks/peers.json
+
+bench-memory: .venv/.test ## peak memory of both detectors with 5,000 images (some minutes)
+	OMP_NUM_THREADS=1 $(PY) benchmarks/memory.py
 
 bench-runs: .venv/.test ## I-AUROC of every strategy; what several processes gain (an hour)
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad

@@ -31,7 +31,15 @@ from comet_core.datasets.base import Image, Skipped
 from comet_core.datasets.base import images as images_of
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
-from comet_core.features import Features, FeatureSpec, compute, extract, feature_spec
+from comet_core.features import (
+    Features,
+    FeatureSpec,
+    compute,
+    default_cache,
+    extract,
+    feature_spec,
+    room,
+)
 from comet_core.prior import prior_scores
 from comet_core.training import fit
 
@@ -276,6 +284,12 @@ class CoMet:
                     f"image {position} must be a uint8 array (H, W, 3) of RGB values in 0..255,"
                     f" got {one.dtype} {one.shape}."
                 )
-        batches = [compute(arrays[i : i + 16], spec) for i in range(0, len(arrays), 16)]
-        maps = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+        maps: dict[str, torch.Tensor] = {}
+        for start in range(0, len(arrays), 16):
+            batch = compute(arrays[start : start + 16], spec)
+            if not maps:
+                like = {name: some[0] for name, some in batch.items()}
+                maps = room(like, len(arrays), self._cache or default_cache())
+            for name, some in batch.items():
+                maps[name][start : start + 16] = some
         return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 
 import numpy as np
 import torch
@@ -42,6 +43,9 @@ PASS_PIXELS = 4 * 256 * 256
 """Pixels of one pass through the backbone on a CPU. What a pass leaves in between then stays in the
 processor's cache and is not asked of the system anew, which takes as long as computing it: with 16
 images of 256 x 256 in a pass an image costs 1.8 times as much (measured)."""
+MAPPED = 2**28
+"""Bytes from which on one layer of all images is kept in a file that the system maps into memory,
+and may drop from it and read again, instead of in memory proper."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,25 @@ def _compute_resized(images: Sequence[list[np.ndarray]], spec: FeatureSpec, devi
     return {"pooled": torch.stack([torch.cat(parts, dim=1) for parts in views], 1).half().cpu()}
 
 
+def room(like: dict[str, Tensor], count: int, folder: Path) -> dict[str, Tensor]:
+    """Empty tensors for the features of `count` images, of which `like` are one's.
+
+    Filling them image by image holds everything once. A large one lies in a nameless file in the
+    folder, which is gone with the tensor, unless the disk is nearly full.
+    """
+
+    def empty(one: Tensor) -> Tensor:
+        shape, size = (count, *one.shape), count * one.nbytes
+        if size >= MAPPED:
+            folder.mkdir(parents=True, exist_ok=True)
+        if size < MAPPED or shutil.disk_usage(folder).free < 2 * size:
+            return torch.empty(shape, dtype=one.dtype)
+        with TemporaryFile(dir=folder) as file:
+            return torch.from_numpy(np.memmap(file, one.numpy().dtype, "w+", shape=shape))
+
+    return {name: empty(one) for name, one in like.items()}
+
+
 def default_cache() -> Path:
     """The cache folder: the environment's COMET_CACHE, else `.cache/features` here."""
     return Path(os.environ.get("COMET_CACHE", ".cache/features"))
@@ -185,7 +208,14 @@ def _load_entry(path: Path) -> tuple[dict[str, Tensor], tuple[int, int]] | None:
         return None
 
 
-def _save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
+def entry_path(image: Path, folder: Path) -> Path:
+    """Where the cache keeps an image's features; `folder` is that of the spec in the cache."""
+    content = hashlib.sha256(image.read_bytes()).hexdigest()
+    return folder / content[:2] / f"{content}.safetensors"
+
+
+def save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
+    """Write an image's features, and its (height, width), to where `entry_path` says."""
     # One value, since safetensors writes several in an order of its own.
     meta = json.dumps({"height": size[0], "sha256": _checksum(tensors), "width": size[1]})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,23 +280,33 @@ def extract(
         InputError: for an unreadable file under `strict`, or when no file could be read.
     """
     folder = (default_cache() if cache is None else Path(cache)) / spec.key()
-    found: dict[int, tuple[dict[str, Tensor], tuple[int, int]]] = {}
+    # An entry of the cache lists its maps in an order of its own.
+    names = ["pooled"] if spec.pool else sorted(spec.layers, key=lambda n: int(n[len("stride") :]))
+    maps: dict[str, Tensor] = {}
+    sizes: dict[int, tuple[int, int]] = {}
     skipped: list[Skipped] = []
+
+    def keep(index: int, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
+        if not maps:
+            maps.update(room({name: tensors[name] for name in names}, len(images), folder))
+        for name, one in maps.items():
+            one[index] = tensors[name]
+        sizes[index] = size
+
     missing: list[tuple[int, Path]] = []
     for index, image in enumerate(images):
         try:
-            content = hashlib.sha256(Path(image.path).read_bytes()).hexdigest()
+            path = entry_path(Path(image.path), folder)
         except OSError as error:
             if strict:
                 raise InputError(f"{image.path}: cannot be read ({error.strerror}).") from None
             skipped.append(Skipped(Path(image.path), f"cannot be read ({error.strerror})"))
             continue
-        path = folder / content[:2] / f"{content}.safetensors"
         entry = _load_entry(path)
         if entry is None:
             missing.append((index, path))
         else:
-            found[index] = entry
+            keep(index, *entry)
 
     bar = tqdm(
         total=len(missing),
@@ -288,12 +328,12 @@ def extract(
                 else:
                     batch.append((index, path, *read))
             if batch:
-                maps = _compute_resized([resized for *_, resized, _ in batch], spec, device)
+                computed = _compute_resized([resized for *_, resized, _ in batch], spec, device)
                 for row, (index, path, _, shape) in enumerate(batch):
                     # A row is cloned: a view would keep, and save, the whole batch.
-                    tensors = {name: one[row].clone() for name, one in maps.items()}
-                    found[index] = tensors, shape
-                    _save_entry(path, *found[index])
+                    tensors = {name: one[row].clone() for name, one in computed.items()}
+                    keep(index, tensors, shape)
+                    save_entry(path, tensors, shape)
             bar.update(min(batch_size, len(missing) - start))
 
     if skipped:
@@ -301,15 +341,17 @@ def extract(
         warnings.warn(
             f"{len(skipped)} of {len(images)} images left out; the first: {first}", stacklevel=2
         )
-    if not found:
+    if not sizes:
         where = Path(images[0].path).parent if images else "the list of images"
         raise InputError(f"no readable image in {where}; check the path and the files.")
-    order = sorted(found)
-    # An entry of the cache lists its maps in an order of its own.
-    names = ["pooled"] if spec.pool else sorted(spec.layers, key=lambda n: int(n[len("stride") :]))
+    order = sorted(sizes)
+    for one in maps.values():
+        for row, index in enumerate(order):
+            if row < index:  # an image before it was left out
+                one[row] = one[index]
     return Features(
         ids=[images[i].id for i in order],
-        maps={name: torch.stack([found[i][0][name] for i in order]) for name in names},
+        maps={name: one[: len(order)] for name, one in maps.items()},
         skipped=skipped,
-        image_sizes=[found[i][1] for i in order],
+        image_sizes=[sizes[i] for i in order],
     )

@@ -189,7 +189,8 @@ def _first_order(
         counted = penalised(adapted)
         scale = 2 * lambda_sigma / max(1, sum(p.numel() for p in counted.values()))
         for name, p in counted.items():
-            gradient[name].add_(p, alpha=scale)
+            # Where the losses explode lambda does, and is told by the objective.
+            gradient[name].add_(p, alpha=min(scale, torch.finfo(p.dtype).max))
         return gradient, adapted, value + lambda_sigma * weight_penalty(adapted), value
 
 

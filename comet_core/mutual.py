@@ -106,4 +106,7 @@ def _projected(pooled: Tensor, generator: torch.Generator) -> Tensor:
     turn = torch.eye(width)
     if width > DIMENSION:
         turn = torch.randn(width, DIMENSION, generator=generator) / DIMENSION**0.5
-    return torch.cat([((part.float() - mean) / std) @ turn for part in pooled.split(64)])
+    points = torch.empty(*pooled.shape[:2], turn.shape[1])
+    for source, target in zip(pooled.split(64), points.split(64), strict=True):
+        target.copy_(((source.float() - mean) / std) @ turn)
+    return points

@@ -263,6 +263,7 @@ def _batch(
         weight = weights[index] if weights.ndim == 1 else weights[index[:, None], choice]
     else:
         chosen, weight = samples[index], weights[index]
+    chosen = chosen.float()
     noise = detector.draw_noise(chosen, generator)
     return (chosen, weight) if noise is None else (chosen, weight, noise)
 

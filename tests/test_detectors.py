@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
 
+from comet_core.config import TrainingSettings
 from comet_core.detectors import DETECTORS, base, make_detector
 from comet_core.detectors.differnet import CouplingBlock, DifferNet, NormalizingFlow, soft_clamp
 from comet_core.detectors.simplenet import BatchNorm, SimpleNet
 from comet_core.errors import InputError
+from comet_core.training import train
 
 SMALL = {"simplenet": {"hidden": 8}, "differnet": {"blocks": 2, "hidden": 8}}
 
@@ -311,8 +313,13 @@ def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
     monkeypatch.setattr(base, "SAMPLES_MEMORY", 1000)
     detector = make_detector("simplenet", {"hidden": 8})
     samples = detector.fit_input(maps)
-    assert samples.shape == (4, 64, 3)
-    detector.calibrate(samples)
+    assert samples.shape == (4, 64, 3) and samples.dtype == torch.half
+    full = detector.sketch(detector.prepare(maps))
+    assert torch.allclose(samples.float(), full, rtol=2e-3, atol=2e-3)
+    assert torch.allclose(samples.float().mean((0, 1)), torch.zeros(3), atol=1e-3)
+    chosen = TrainingSettings(strategy="comet", epochs=2, warmup_epochs=1, batch_size=2, tasks=1)
+    training = train(detector, samples, list("abcd"), chosen)
+    assert training.final.image_scores.dtype == torch.float32
     assert detector.scores(samples).shape == (4, 64)
     assert detector.map_scores(maps).shape == (4, 256)
 

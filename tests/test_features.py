@@ -4,6 +4,7 @@ import multiprocessing
 import shutil
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,3 +205,41 @@ def test_the_size_of_a_pass_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> 
         for name, one in compute(images, spec).items():
             assert one.shape == expected[name].shape
             assert torch.allclose(one.float(), expected[name].float(), rtol=2e-3, atol=2e-3)
+
+
+def test_a_large_set_is_held_once_in_a_file_and_equal_to_the_bit(
+    folder, tmp_path, monkeypatch
+) -> None:
+    folder[2].path.write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 5"):
+        small = run(folder, tmp_path / "c")
+    mapped: list[np.memmap] = []
+
+    def memmap(*args: object, **options: object) -> np.memmap:
+        mapped.append(map_file(*args, **options))
+        return mapped[-1]
+
+    def copy(*args: object) -> None:
+        raise AssertionError("a second copy of all features")
+
+    map_file = np.memmap
+    monkeypatch.setattr(np, "memmap", memmap)
+    monkeypatch.setattr(features, "MAPPED", 1)
+    for name in ("stack", "cat"):
+        monkeypatch.setattr(torch, name, copy)
+    with pytest.warns(UserWarning, match="1 of 5"):
+        large = run(folder, tmp_path / "c")
+    assert large.ids == ["id0", "id1", "id3", "id4"] and same(small, large)
+    assert [len(one) for one in large.maps.values()] == [4, 4]
+    places = [one.data_ptr() for one in large.maps.values()]
+    assert [one.ctypes.data for one in mapped] == places
+    files = [path for path in (tmp_path / "c").rglob("*") if path.is_file()]
+    assert sorted(files) == entries(tmp_path / "c")
+
+
+def test_a_full_disk_keeps_features_in_memory(tmp_path, monkeypatch) -> None:
+    like = {"pooled": torch.zeros(3, 4, dtype=torch.float16)}
+    monkeypatch.setattr(features, "MAPPED", 1)
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    monkeypatch.setattr(features, "TemporaryFile", None)
+    assert features.room(like, 2, tmp_path)["pooled"].shape == (2, 3, 4)

@@ -156,6 +156,14 @@ def test_tasks_are_disjoint_and_have_two_sides(
     assert found.validation.shape[1] >= 1
 
 
+def test_an_overflowing_penalty_is_told_by_the_objective() -> None:
+    batch = (torch.ones(1, 2, 1),)
+    step = meta_gradient(
+        quadratic, {"theta": torch.ones(1, 1)}, batch, batch, alpha=0.1, lambda_sigma=1e300
+    )
+    assert step.objective.isinf()
+
+
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(InputError, match="two images"):
         sample_tasks(1, 4, 0.3)

@@ -22,8 +22,9 @@ Maps = dict[str, Tensor]
 
 
 SAMPLES_MEMORY = 2**30
-"""Bytes of training samples above which images may be represented by their sketches."""
-CHUNK = 64
+"""Bytes of training samples above which images may be represented by their sketches, in the half
+precision that features come in."""
+CHUNK = 16
 """Images that are assembled at once: their maps in single precision are larger than the samples."""
 
 
@@ -145,7 +146,7 @@ class Detector(nn.Module, ABC):
         scored in full all the same.
 
         Returns:
-            Samples (N, P, D), standardised, float32.
+            Samples (N, P, D), standardised; float32, or float16 where they are sketches.
         """
         count = len(next(iter(maps.values())))
         trusted = torch.ones(count) if weights is None else (weights > 0).float()
@@ -158,15 +159,18 @@ class Detector(nn.Module, ABC):
                 sketched = large and self.train_parts(raw.shape[1]) < raw.shape[1]
             raw = self.sketch(raw) if sketched else raw
             if start == 0:
-                samples = raw.new_empty(count, *raw.shape[1:])
+                precision = torch.half if sketched else raw.dtype
+                samples = torch.empty(count, *raw.shape[1:], dtype=precision)
                 moments = moments.expand(2, raw.shape[-1]).clone()
-            samples[start : start + len(raw)] = raw
-            flat = raw[trusted[start : start + len(raw)] > 0].flatten(0, 1).double()
+            kept = samples[start : start + len(raw)].copy_(raw)
+            flat = kept[trusted[start : start + len(raw)] > 0].flatten(0, 1).double()
             moments += torch.stack([flat.sum(0), flat.square().sum(0)])
         mean, square = moments / (trusted.sum() * samples.shape[1])
         std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=1e-6)
-        self.set_input(mean.to(samples.dtype), std.to(samples.dtype))
-        return samples.sub_(self.mean).div_(self.std)
+        self.set_input(mean.float(), std.float())
+        for some in samples.split(CHUNK):
+            some.copy_((some - self.mean) / self.std)
+        return samples
 
     def set_input(self, mean: Tensor, std: Tensor) -> None:
         """Set a known standardisation, (D,) each, and build the modules."""
@@ -194,7 +198,7 @@ class Detector(nn.Module, ABC):
             batch_size = max(1, 8192 // samples.shape[1])
         was_training = self.training
         self.eval()
-        parts = [self.part_scores(batch) for batch in samples.split(batch_size)]
+        parts = [self.part_scores(batch.float()) for batch in samples.split(batch_size)]
         self.train(was_training)
         return torch.cat(parts)
 
