@@ -231,7 +231,7 @@ def dirt_found(samples: pd.DataFrame, note: str) -> Figure:
     axes.set_xlabel("images looked at, least trusted first, per anomalous image")
     axes.text(1.5, 0.7, "perfect", color=QUIET)
     axes.text(2.98, float(np.mean(shares)) + 0.02, "chance", ha="right", color=QUIET)
-    axes.legend(loc="lower left", fontsize=9, ncols=1 if len(shares) < 4 else 2)
+    figure.legend(loc="outside upper left", ncols=min(len(shares), 3))
     return _noted(figure, note)
 
 

@@ -18,7 +18,7 @@ overlap: bool = False  # whether these also stay in the test set
 kappa: float = 1.5  # equation 1: interquartile ranges from Q3 to t
 seed: int = 0  # of contamination, initialisation and batches
 profile: str = "demo"  # size of the experiment: smoke, demo or paper
-engine: str = "in_process"  # or processes, or a Dask scheduler: tcp://host:port
+engine: str = "processes"  # or in_process, or a Dask scheduler: tcp://host:port
 strict: bool = True  # stop at an unreadable image, or leave it out
 
 # %%
