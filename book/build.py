@@ -158,6 +158,7 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
             "parameters": dict(parameters),
             "versions": versions(),
             "made": made(notebook),
+            "notes": notes(notebook),
         }
         write(target, nbformat.writes(tidied(notebook, record)))
         print(f"{where}, done in {clock(seconds)}", flush=True)
@@ -211,6 +212,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
 
     unfinished = BUILT / "unfinished" / source.name
     unfinished.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["COMET_BOOK"] = "1"  # captions say what a figure was made from
     try:
         papermill.execute_notebook(
             str(source),
@@ -233,14 +235,22 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
 
 def made(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
     """Names of the figures and tables that a notebook shows, each with the runs it is made from."""
-    found: dict[str, list[str]] = {}
+    return {name: list(told["runs"]) for name, told in _told(notebook)}
+
+
+def notes(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What captions end with: name of a figure to the line that says what it was made from."""
+    return {name: told["note"] for name, told in _told(notebook) if told.get("note")}
+
+
+def _told(notebook: nbformat.NotebookNode) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Names of figures and tables with what `comet_core.notebook.made_from` tells of them."""
     for cell in notebook.cells:
         figure = cell.metadata.get("mystnb", {}).get("figure", {}).get("name", "")
         for output in cell.get("outputs", []):
-            told = output.get("metadata", {}).pop("comet", None)
+            told = output.get("metadata", {}).get("comet")
             if told is not None and (told["name"] or figure):
-                found[told["name"] or figure] = list(told["runs"])
-    return found
+                yield told["name"] or figure, told
 
 
 def tidied(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat.NotebookNode:
@@ -260,6 +270,8 @@ def tidied(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbform
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _is_shown(output)]
+            for output in cell.outputs:
+                output.get("metadata", {}).pop("comet", None)  # the record holds it
     return notebook
 
 

@@ -25,6 +25,8 @@ FOOT = (
     '<span class="pageNumber"></span></div>'
 )
 READY = "!window.MathJax || !!(MathJax.startup && MathJax.startup.document)"
+OPEN = "document.querySelectorAll('.tag_solution details').forEach(one => { one.open = true; })"
+"""On paper the solutions of exercises lie open; other code stays with the notebooks."""
 LOAD = """() => {
   document.querySelectorAll("img").forEach(image => { image.loading = "eager"; });
   return Promise.all([...document.images].map(image => image.decode().catch(() => image.src)))
@@ -92,6 +94,7 @@ def print_page(page: Path, pdf: Path, program: str) -> None:
             )
         tab.emulate_media(media="print", color_scheme="light")
         tab.evaluate("document.documentElement.dataset.theme = 'light'")
+        tab.evaluate(OPEN)
         tab.pdf(path=temporary, **_paper())
         browser.close()
     temporary.replace(pdf)

@@ -35,13 +35,13 @@ class Choice(NamedTuple):
 
 CHOICES = (
     Choice("strategy", "the strategy", lambda c: ("plain", "soft", "meta")),
-    Choice("kappa", "kappa, eq. 1", lambda c: (0.0, 3.0)),
+    Choice("kappa", "κ, eq. 1", lambda c: (0.0, 3.0)),
     Choice("weight_level", "weights of images or patches", lambda c: ("patch",)),
     Choice("warmup_epochs", "epochs of warm-up", lambda c: (0, 2 * c.warmup_epochs + 4)),
     Choice("refresh_every", "epochs between refreshes", lambda c: (1, NEVER)),
-    Choice("lambda_0", "lambda_0, eq. 5", lambda c: (0.0, 100 * c.lambda_0)),
+    Choice("lambda_0", "λ₀, eq. 5", lambda c: (0.0, 100 * c.lambda_0)),
     Choice("gamma", "gamma, eq. 5", lambda c: (0.0, 100 * c.gamma)),
-    Choice("alpha", "alpha, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
+    Choice("alpha", "α, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
     Choice("learning_rate", "beta, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
     Choice("tasks", "tasks a step", lambda c: [n for n in (1, 2, 4) if n != c.tasks]),
     Choice("order", "order of the meta-gradient", lambda c: (2,)),

@@ -104,7 +104,7 @@ DEPARTURES: dict[str, Departure] = {
     "equations": Departure("the equations"),
     "patch": Departure("the equations, one weight a patch", settings={"weight_level": "patch"}),
     "alternating": Departure(
-        "an outer step of 2e-4 towards the adapted weights, between ordinary steps",
+        "an outer step of 0.0002 towards the adapted weights, between ordinary steps",
         make_step=lambda detector, settings: Alternating(detector, settings, sign=1.0),
     ),
     "A2 as released": Departure(

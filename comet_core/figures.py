@@ -2,7 +2,8 @@
 
 Colours are P. Tol's high-contrast scheme, which colour-blind readers and grey printers can tell
 apart; kinds of samples also differ by shape. Figures are drawn narrow, so that their text can be
-read on a phone. The line under a figure says what it was made from and belongs to it.
+read on a phone. The line under a figure says what it was made from and belongs to it; in the book
+it ends the caption.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from comet_core import metrics
 from comet_core.confidence import iqr_threshold, quartiles
@@ -98,8 +100,8 @@ def weight_gallery(samples: pd.DataFrame, note: str, columns: int = 6) -> Figure
     categories, kinds = _groups(samples)
     each = max(1, columns // len(kinds))
     cell = WIDTH / (each * len(kinds))
-    height = len(categories) * (cell + 0.34) + 0.75
-    figure = Figure(figsize=(WIDTH, height))
+    height = len(categories) * (cell + 0.42) + 0.75
+    figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(h_pad=0.08))
     grid = figure.subplots(len(categories), each * len(kinds), squeeze=False)
     for line, category in zip(grid, categories, strict=True):
         of_category = samples[samples["category"] == category]
@@ -230,7 +232,7 @@ def dirt_found(samples: pd.DataFrame, note: str) -> Figure:
     axes.set(xlim=(0, 3), ylim=(0, 1.03), ylabel="share that is anomalous")
     axes.set_xlabel("images looked at, least trusted first, per anomalous image")
     axes.text(1.5, 0.7, "perfect", color=QUIET)
-    axes.text(2.98, float(np.mean(shares)) + 0.02, "chance", ha="right", color=QUIET)
+    axes.text(3.03, float(np.mean(shares)), "chance", va="center", color=QUIET)
     figure.legend(loc="outside upper left", ncols=min(len(shares), 3))
     return _noted(figure, note)
 
@@ -314,3 +316,10 @@ def _noted(figure: Figure, note: str) -> Figure:
     """Write what a figure was made from under it."""
     figure.supxlabel(textwrap.fill(note, 88), x=0.01, ha="left", fontsize=7.5, color=QUIET)
     return figure
+
+
+def take_note(figure: Figure) -> str:
+    """What a figure was made from, which is then no longer written under it; "" if nothing is."""
+    note = " ".join(figure.get_supxlabel().split())
+    figure.supxlabel("")
+    return note

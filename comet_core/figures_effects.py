@@ -21,7 +21,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     OPEN: {"color": QUIET, "marker": "o", "mfc": "white"},
 }
 """By the side of the line that the whole interval lies on; shapes differ as well."""
-WORDS = {UP: "above the line", DOWN: "below it", OPEN: "not settled"}
+WORDS = {UP: "above the line", DOWN: "below the line", OPEN: "not settled"}
 
 
 @in_house_style

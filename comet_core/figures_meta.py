@@ -135,7 +135,7 @@ def loss_scatter(pairs: dict[str, tuple[Tensor, Tensor]], note: str) -> Figure:
     axes.set(xlabel="training loss of a task", ylabel="validation loss of the task")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside upper left", ncols=len(pairs), handletextpad=0.2)
     return _noted(figure, note)
 
 

@@ -54,5 +54,5 @@ def times(rows: pd.DataFrame, lines: pd.DataFrame, note: str) -> Figure:
         axes.grid(axis="y", lw=0.4, alpha=0.5)
         axes.margins(x=0.1)
     panels[0].set_ylabel("processor time", color=INK)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return _noted(figure, note)

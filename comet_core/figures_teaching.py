@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -19,9 +20,11 @@ from comet_core.figures import (
     QUIET,
     WIDTH,
     _key,
+    _legible,
     _noted,
     in_house_style,
 )
+from comet_core.tables import label
 from comet_core.teaching import VIEW, Learned, grid
 
 STRATEGIES = {"plain": LINES[6], "soft": LINES[2], "comet": LINES[0]}
@@ -59,13 +62,12 @@ def boundaries(learned: Sequence[Learned], note: str) -> Figure:
                     x, y, reference.surface, level, colors=INK, linewidths=1.1, linestyles="dashed"
                 )
             axes.contour(x, y, first.surface, [first.threshold], colors=INK, linewidths=2)
+            axes.text(0.97, 0.95, label(strategy), transform=axes.transAxes, ha="right", va="top")
             axes.set(xlim=VIEW[0], ylim=VIEW[1], xticks=[], yticks=[], aspect="equal")
             for spine in axes.spines.values():
                 spine.set_visible(True)
                 spine.set_color("#D1D5DB")
         row[0].set_title(f"{content[0]} boundary, {content[1]} anomalous points", fontsize=9.5)
-    for axes, strategy in zip(panels[-1], strategies, strict=True):
-        axes.set_xlabel(strategy, fontsize=10, fontweight="bold")
     kinds = [kind for kind in KINDS if any((one.train.kinds == kind).any() for one in learned)]
     handles = [
         Line2D([], [], ls="", marker=MARKS[kind], color=KINDS[kind], label=kind) for kind in kinds
@@ -105,7 +107,7 @@ def boundary_curves(table: pd.DataFrame, note: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 4.6))
     grid_ = figure.subplots(2, 1, sharex=True)
     named = (("auroc", "AUROC, held-out points"), ("weight_anomalous", "mean weight, anomalous"))
-    for axes, (column, label) in zip(grid_, named, strict=True):
+    for axes, (column, title) in zip(grid_, named, strict=True):
         for strategy, group in table.dropna(subset=[column]).groupby("strategy", sort=False):
             course = group.groupby("anomalous")[column].agg(["mean", "min", "max"])
             colour = STRATEGIES.get(str(strategy), QUIET)
@@ -114,9 +116,15 @@ def boundary_curves(table: pd.DataFrame, note: str) -> Figure:
             )
             style = "--" if strategy == "plain" else "-"
             axes.plot(
-                course.index, course["mean"], style, color=colour, marker="o", ms=4, label=strategy
+                course.index,
+                course["mean"],
+                style,
+                color=colour,
+                marker="o",
+                ms=4,
+                label=label(str(strategy)),
             )
-        axes.set_ylabel(label)
+        axes.set_ylabel(title)
     grid_[0].legend(loc="lower left")
     grid_[1].set(ylim=(0, 1.05), xlabel="anomalous points in the training set")
     grid_[1].xaxis.get_major_locator().set_params(integer=True)
@@ -144,7 +152,9 @@ def weights_at(
     panels = figure.subplots(len(kappas), 1, sharex=True, squeeze=False)[:, 0]
     low, high = scores.min().item(), scores.max().item()
     low, high = (low / 1.1, high * 1.1) if logarithmic else (0.0, high * 1.06)
-    curve = torch.linspace(max(low, 1e-9), high, 400)
+    curve = torch.linspace(low, high, 400)
+    if logarithmic:
+        curve = torch.logspace(math.log10(low), math.log10(high), 400)
     kinds = [kind for kind in KINDS if (samples["truth"] == kind).any()]
     for axes, kappa in zip(panels, kappas, strict=True):
         t = iqr_threshold(scores, kappa)
@@ -162,7 +172,7 @@ def weights_at(
         if logarithmic:
             axes.set_xscale("log")
             ticks = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
-            ticks = [tick for tick in ticks if low < tick < high]
+            ticks = _legible([tick for tick in ticks if low < tick < high], high / low)
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
         axes.set_xlim(low, high)

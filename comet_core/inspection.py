@@ -27,6 +27,7 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
+from comet_core.tables import label
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
@@ -79,8 +80,8 @@ class Inspection:
     def describe(self, source: str = "unlabelled images") -> str:
         """One line that says what this was made from: goes under every figure."""
         return (
-            f"{source} · {len(self.table)} images, {self.flagged} flagged · {self.detector} "
-            f"{self.settings.strategy}, seed {self.settings.seed}"
+            f"{source} · {len(self.table)} images, {self.flagged} flagged · "
+            f"{label(self.detector)}, {label(self.settings.strategy)} · seed {self.settings.seed}"
         )
 
 

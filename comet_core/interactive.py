@@ -11,6 +11,7 @@ import html
 import io
 import json
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from comet_core.confidence import quartiles
 from comet_core.errors import InputError
-from comet_core.figures import KINDS, evenly, house_style
+from comet_core.figures import KINDS, evenly, house_style, take_note
 from comet_core.images import data_address, read_image, resize
 from comet_core.notebook import made_from
 from comet_core.teaching import BOWL_VIEW, STIFFNESS, OuterStep
@@ -271,7 +272,9 @@ def show_inline(
         runs: the rows it was made from; the book tells their hashes beside the figure.
         still: what to show in its place on paper and where scripts do not run.
     """
+    note = ""
     if still is not None:
+        note = take_note(still) if os.environ.get("COMET_BOOK") else ""
         content += f'\n<div class="still">{vectors(still, caption)}</div>'
     markdown = f"::::{{inline-figure}}\n:name: {name}\n\n```{{raw}} html\n{content}\n```\n\n"
     display(
@@ -280,7 +283,7 @@ def show_inline(
             "text/markdown": f"{markdown}{caption}\n::::",
         },
         raw=True,
-        metadata=made_from(runs, name),
+        metadata=made_from(runs, name, "" if note in caption else note),
     )
 
 

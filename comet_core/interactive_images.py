@@ -169,7 +169,7 @@ def score_points(
         for kind in kinds
     )
     body = (
-        f'{chooser}<svg viewBox="0 0 400 {100 + 46 * len(kinds)}" tabindex="0" role="img" '
+        f'{chooser}<svg viewBox="0 0 400 {108 + 46 * len(kinds)}" tabindex="0" role="img" '
         'aria-label="Scores of training images, a line for each kind, with the threshold; arrow '
         f'keys go from image to image."></svg><div class="kinds">{key}</div>'
         '<div class="behind"><div></div><output aria-live="polite"></output></div>'

@@ -25,7 +25,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from comet_core import datasets, metrics
 from comet_core.errors import InputError
-from comet_core.figures import house_style
+from comet_core.figures import house_style, take_note
 from comet_core.results import Store, default_store
 
 PIXELS_PER_INCH = 220
@@ -204,6 +204,8 @@ def dirt_finding(samples: pd.DataFrame) -> str:
 
 def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
+    from comet_core.tables import label  # tables are made for notebooks, too
+
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
     # A data set that only shares a layout must not pass for the one that the layout is named after.
@@ -211,7 +213,8 @@ def describe(rows: pd.DataFrame) -> str:
     parts = [
         source + ", ".join(dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
-        f"{', '.join(rows['detector'].unique())} {', '.join(rows['strategy'].unique())}",
+        ", ".join(label(one) for one in rows["detector"].unique()),
+        ", ".join(label(one) for one in rows["strategy"].unique()),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",
     ]
     return " · ".join(parts)
@@ -230,25 +233,28 @@ def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:
     """
     photographs = any(axes.images for axes in figure.axes)
     file = io.BytesIO()
+    note = take_note(figure) if os.environ.get("COMET_BOOK") else ""
+    told = made_from(runs, note=note)
     with house_style():
         if photographs:
             figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
-            display({"image/jpeg": file.getvalue()}, raw=True, metadata=made_from(runs))
+            display({"image/jpeg": file.getvalue()}, raw=True, metadata=told)
         else:
             figure.savefig(file, format="svg", metadata={"Date": None})
             drawing = file.getvalue().decode()
-            display({"image/svg+xml": drawing}, raw=True, metadata=made_from(runs))
+            display({"image/svg+xml": drawing}, raw=True, metadata=told)
 
 
-def made_from(runs: pd.DataFrame | None, name: str = "") -> dict[str, Any]:
+def made_from(runs: pd.DataFrame | None, name: str = "", note: str = "") -> dict[str, Any]:
     """What an output's metadata tells the book of its provenance.
 
     Args:
         runs: rows with a `hash` each; None where no run was needed.
         name: of the figure or table, where the cell's metadata do not name it.
+        note: the line that says so, where the book's caption is to end with it.
     """
     hashes = [] if runs is None else list(dict.fromkeys(runs["hash"]))
-    return {"comet": {"name": name, "runs": hashes}}
+    return {"comet": {"name": name, "runs": hashes} | ({"note": note} if note else {})}
 
 
 def show_table(
@@ -262,8 +268,13 @@ def show_table(
 
     `runs` are the rows it was made from, as for `show`.
     """
+    from comet_core.tables import label  # tables are made for notebooks, too
+
     text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
-    text = text.astype(str).replace("nan", "–")
+    text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
+    for column in text.columns.intersection(["detector", "strategy"]):
+        text[column] = text[column].map(label)
+    text.columns = [str(name).replace("_", " ") for name in text.columns]
     lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
     for row in [list(text.columns), *text.to_numpy().tolist()]:
         lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]

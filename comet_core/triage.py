@@ -205,12 +205,18 @@ def _extreme(table: pd.DataFrame, row: Any) -> str:
 
 
 def preview(seen: Inspection, out: Path, source: str = "", shown: int = 8) -> str:
-    """The report with its first images only, as a frame to be put on another page."""
+    """The report with its first images only, as a frame to be put on another page.
+
+    A still picture that follows it, of class `still`, is for paper.
+    """
     few = replace(seen, maps=seen.maps[:shown])
     page = escape(triage_report.render(few, out, source=source, budget=0), quote=True)
     return (
-        '<iframe title="The report" loading="lazy" style="width: 100%; height: 46rem; border: 1px '
-        f'solid #8888; border-radius: 8px" srcdoc="{page}"></iframe>'
+        "<style>.framed ~ .still { display: none; } @media print { .framed { display: none; } "
+        ".framed ~ .still { display: block; } }</style>"
+        '<div class="framed"><iframe title="The report" loading="lazy" style="width: 100%; '
+        f'height: 46rem; border: 1px solid #8888; border-radius: 8px" srcdoc="{page}"></iframe>'
+        "</div>"
     ).replace("\n", "&#10;")
 
 

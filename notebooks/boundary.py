@@ -30,7 +30,7 @@ note = f"synthetic points · {{}} · {epochs} epochs · {{}} seeds"
 # It has six numbers to learn, and the boundary, where the score equals the threshold $t$ of
 # equation {eq}`eq-threshold`, is an ellipse. It goes through
 # {func}`~comet_core.training.fit`, the training loop of everything else in this book.
-# *plain* trains without weights or tasks, *comet* with both, and *soft* with weights only.
+# *plain* trains without weights or tasks, *CoMet* with both, and *soft* with weights only.
 
 # %%
 contents = [(boundary, number) for number in anomalous]
@@ -90,7 +90,7 @@ notebook.show_table(
 )
 
 # %% [markdown]
-# *soft* and *comet* differ only by the inner and outer loop. Where their curves coincide, it is
+# *soft* and *CoMet* differ only by the inner and outer loop. Where their curves coincide, it is
 # the weights that do the work here.
 #
 # ## A detector that bends

@@ -26,9 +26,11 @@ timed = "smoke" if profile == "smoke" else "paper"
 # and counts where the owner publishes them. The layout of VIADUCT could not be verified.
 #
 # ```console
-# $ python data_scripts/get_mvtec_ad.py --archive mvtec_anomaly_detection.tar.xz --out data/mvtec_ad
+# $ python data_scripts/get_mvtec_ad.py \
+#       --archive mvtec_anomaly_detection.tar.xz --out data/mvtec_ad
 # $ python data_scripts/get_ksdd2.py --archive KolektorSDD2.zip --out data/ksdd2
-# $ python data_scripts/get_viaduct.py --archive downloads/viaduct/*.zip --out data/viaduct
+# $ python data_scripts/get_viaduct.py \
+#       --archive downloads/viaduct/*.zip --out data/viaduct
 # ```
 #
 # ## The calls
@@ -37,8 +39,8 @@ timed = "smoke" if profile == "smoke" else "paper"
 #
 # ```console
 # $ papermill -k python3 notebooks/results_tables.ipynb results_tables_paper.ipynb \
-#       -p profile paper -p data_root data -p datasets '["mvtec_ad", "viaduct", "ksdd2"]' \
-#       -p exports tables
+#       -p profile paper -p data_root data -p exports tables \
+#       -p datasets '["mvtec_ad", "viaduct", "ksdd2"]'
 # ```
 #
 # The noise curves, with every part of the method, and the weights of the training images:

@@ -66,7 +66,7 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
     gamma = table[table["setting"] == "gamma"]
     # The unit is the seed: half the range of three differences, stretched as in `statistics`.
     assert ablation.finding(gamma) == "not settled; no effect larger than 1.1 points fits"
-    assert ablation.in_words(table) == "An effect is settled for 1 of 11 settings: kappa, eq. 1."
+    assert ablation.in_words(table) == "An effect is settled for 1 of 11 settings: κ, eq. 1."
 
 
 def test_the_table_and_the_figure_hold_every_value() -> None:

@@ -52,7 +52,8 @@ def test_a_figure_is_recorded_under_its_cells_name(shown: list[dict[str, Any]]) 
     notebook.show(Figure(), ROWS)
     book = executed(shown, "fig-one")
     assert build.made(book) == {"fig-one": ["aa", "bb"]}
-    assert "comet" not in book.cells[0].outputs[0].metadata, "it is told once, in the record"
+    tidy = build.tidied(book, {})
+    assert "comet" not in tidy.cells[0].outputs[0].metadata, "it is told once, in the record"
 
 
 def test_tables_and_inline_figures_bring_their_names(shown: list[dict[str, Any]]) -> None:
@@ -66,6 +67,23 @@ def test_a_still_stands_in_where_scripts_do_not_run(shown: list[dict[str, Any]])
     page = shown[0]["data"]["text/html"]
     assert '<div class="still"><img src="data:image/svg+xml;base64,' in page
     assert 'alt="What &quot;it&quot; shows."' in page
+
+
+def test_in_the_book_captions_say_what_figures_were_made_from(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn() -> Figure:
+        figure = Figure()
+        figure.supxlabel("three\nseeds")
+        return figure
+
+    notebook.show(drawn())
+    monkeypatch.setenv("COMET_BOOK", "1")
+    figure = drawn()
+    interactive.show_inline("<p></p>", "Caption.", "fig-turn", still=figure)
+    interactive.show_inline("<p></p>", "Caption. Data: three seeds.", "fig-told", still=drawn())
+    assert build.notes(executed(shown)) == {"fig-turn": "three seeds"}
+    assert figure.get_supxlabel() == "", "it is said once"
 
 
 def test_a_record_has_parameters_as_they_were(tmp_path: Path) -> None:

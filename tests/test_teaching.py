@@ -66,7 +66,7 @@ def test_a_few_anomalous_points_move_the_plain_boundary_and_not_that_of_comet() 
     figure = figures_teaching.boundaries(runs, "synthetic points")
     assert len(figure.axes) == 4
     curves = figures_teaching.boundary_curves(teaching.learned_table(runs), "synthetic points")
-    assert {line.get_label() for line in curves.axes[0].lines} == {"plain", "comet"}
+    assert {line.get_label() for line in curves.axes[0].lines} == {"plain", "CoMet"}
 
 
 def test_the_flow_takes_points() -> None:
@@ -110,6 +110,18 @@ def test_weights_are_drawn_where_the_equations_put_them(logarithmic: bool) -> No
         points = axes.collections[0].get_offsets()
         np.testing.assert_allclose(points[-1], [4, 0.25])
         np.testing.assert_allclose(points[:-1], 1)
+
+
+def test_the_curve_of_weights_runs_through_the_samples_on_any_axis() -> None:
+    scores = np.geomspace(1, 20000, 40)
+    samples = pd.DataFrame({"score": scores, "truth": "unknown"})
+    axes = figures_teaching.weights_at(samples, (1.5,), "made up", logarithmic=True).axes[0]
+    curve = next(line for line in axes.lines if len(line.get_xdata()) > 2)
+    points = axes.collections[0].get_offsets()
+    at = np.interp(np.log(points[:, 0]), np.log(curve.get_xdata()), curve.get_ydata())
+    np.testing.assert_allclose(at, points[:, 1], atol=0.01)
+    labels = [text.get_text() for text in axes.get_xticklabels()]
+    assert 3 <= len(labels) <= 8, "labels have room"
 
 
 # -- the bowl

@@ -89,24 +89,37 @@ def note(told: Sequence[tuple[str, str]], closed: bool = True) -> str:
 
 def add_notes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put the note under every figure and table that the page's notebook has a record of."""
-    path = Path(app.env.doc2path(docname))
-    if path.suffix != ".ipynb" or app.builder.format != "html":
+    if app.builder.format != "html":
         return
-    made = record(path, path.stat().st_mtime_ns)
     site = app.builder.name == "html"
     root = "../" * docname.count("/")
     for node in list(doctree.findall(lambda n: isinstance(n, nodes.figure | nodes.table))):
+        path = _source(node)
+        if path.suffix != ".ipynb":
+            continue
+        made = record(path, path.stat().st_mtime_ns)
         name = next((name for name in node["names"] if name in made.get("made", {})), None)
         if name is None:
             continue
         told = of_notebook(path.stem, made, made["made"][name], root if site else "")
         if not site:
             told = [pair for pair in told if pair[0] != "parameters"]
+        caption = node.next_node(nodes.caption)
+        if caption is not None and name in made.get("notes", {}):
+            caption += nodes.inline("", made["notes"][name], classes=["made-of"])
         raw = nodes.raw("", note(told, closed=site), format="html")
         if isinstance(node, nodes.figure):
             node += raw
         else:
             node.parent.insert(node.parent.index(node) + 1, raw)
+
+
+def _source(node: nodes.Node) -> Path:
+    """The file that a part of a page was written in: in print all chapters are on one page."""
+    above = node
+    while above.parent is not None:
+        above = above.parent
+    return Path(above["source"])
 
 
 def _clock(seconds: float) -> str:
