@@ -11,9 +11,13 @@ import pandas as pd
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.figures_evidence import look
+from comet_core.images import data_address, read_image, resize
 from comet_core.interactive import widget
-from comet_core.noise import KEYS, by_seed, curves, ordered
+from comet_core.noise import KEYS, by_seed, curves, faults, ordered
 from comet_core.tables import data_names, label
+
+CELL, COLUMNS = 64, 12
+"""Width and height of an image in pixels, and images in a row of the sheet they come in."""
 
 STYLE = """
 <style>
@@ -27,6 +31,12 @@ STYLE = """
 .turn .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 .turn .key svg { width: .9em; }
 .turn output { min-height: 4.5em; }
+.turn .faults { display: flex; flex-wrap: wrap; gap: .6rem 1rem; min-height: 9rem;
+  margin: .5rem 0; }
+.turn .faults figure { margin: 0; width: 9rem; display: flex; gap: .5rem; line-height: 1.3;
+  font-size: .85rem; }
+.turn .faults div { flex: none; width: 64px; height: 64px; border: 3px solid var(--kind);
+  border-radius: 3px; background-repeat: no-repeat; }
 </style>
 """
 
@@ -34,6 +44,7 @@ CHOOSER = """
 (() => {
 const box = document.getElementById(NAME), data = DATA;
 const svg = box.querySelector("svg"), said = box.querySelector("output");
+const faults = box.querySelector(".faults"), edge = 58;
 const [data_set, detector, protocol, method] = box.querySelectorAll("select");
 const [left, right, top, bottom] = [44, 390, 12, 236];
 const x = level => left + 8 + (right - left - 16) * level / data.top_level;
@@ -85,6 +96,21 @@ const draw = () => {
     text += `<circle class="here" cx="${spot(point)[0]}" cy="${spot(point)[1]}" r="9"
       fill="none" stroke="currentColor" stroke-width="2"/>`;
   svg.innerHTML = text;
+  faults.replaceChildren(...(point ? point.faults : []).map(([cell, bad, wrong]) => {
+    const one = document.createElement("figure"), photo = document.createElement("div");
+    const kind = bad ? "anomalous" : "nominal", words = document.createElement("span");
+    photo.setAttribute("role", "img");
+    photo.setAttribute("aria-label", `${kind} test image`);
+    photo.style.setProperty("--kind", `var(--${kind})`);
+    photo.style.backgroundImage = `url("${data.sheet}")`;
+    photo.style.backgroundSize = `${edge * data.columns}px auto`;
+    photo.style.backgroundPosition =
+      `${-edge * (cell % data.columns)}px ${-edge * Math.floor(cell / data.columns)}px`;
+    words.textContent = bad ? `defective, below ${wrong} % of the good`
+      : `good, above ${wrong} % of the defective`;
+    one.append(photo, words);
+    return one;
+  }));
   box.querySelector(".key").innerHTML = Object.keys(found).map(name => {
     const { colour, marker, label } = data.looks[name];
     const mark = `<path fill="${colour}" d="${shape[marker]}"/>`;
@@ -95,10 +121,11 @@ const draw = () => {
     const each = Object.entries(point.seeds).map(([seed, v]) => `seed ${seed}: ${per(v)}`);
     said.innerHTML = `<b>${data.looks[at.name].label}</b> at ${percent(at.level)} %: I-AUROC ` +
       `${per(point.mean)} %${between}, mean and 95 % interval of ${each.length} seeds.<br>` +
-      `${each.join(", ")}.`;
+      `${each.join(", ")}.` + (point.faults.length
+        ? ` The test images that seed ${point.seed} puts most out of order:` : "");
   } else if (!Object.keys(found).length) said.textContent = "There are no such runs.";
-  else said.textContent = "Point at a mark, or tap it, for the values of its seeds. " +
-    "Arrow keys go from mark to mark.";
+  else said.textContent = "Point at a mark, or tap it, for the values of its seeds" +
+    (data.sheet ? " and the images behind it. " : ". ") + "Arrow keys go from mark to mark.";
 };
 const nearest = event => {
   const frame = svg.getBoundingClientRect(), scale = 400 / frame.width;
@@ -144,7 +171,8 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
 
     Returns:
         HTML for `interactive.show_inline`. The values are those of `noise.curves` and
-        `noise.by_seed`, to four digits.
+        `noise.by_seed`, to four digits; the images behind a point are those of `noise.faults`,
+        where the results store holds the runs and their images are still there.
 
     Raises:
         InputError: there are no rows.
@@ -154,6 +182,7 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
     methods, points, seeds = ordered(rows["method"]), curves(rows), by_seed(rows)
     points = points.sort_values("method", key=lambda c: c.map(methods.index), kind="stable")
     seeds = seeds.set_index([*KEYS, "contamination"])
+    behind, sheet = _behind(rows)
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for point in points.to_dict("records"):
         place = "/".join([point["dataset"], point["detector"], _protocol(point["overlap"])])
@@ -169,6 +198,8 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
                     str(seed): round(value, 4)
                     for seed, value in zip(values["seed"], values["value"], strict=True)
                 },
+                "seed": int(values["seed"].min()),
+                "faults": behind.get(key, []),
             }
         )
     lowest = float(min(points["mean"].min(), points["low"].quantile(0.1)))
@@ -176,6 +207,8 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
         "curves": found,
         "looks": {method: _look(method) for method in methods},
         "levels": sorted(float(level) for level in points["contamination"].unique()),
+        "columns": COLUMNS,
+        "sheet": sheet,
         "top_level": max(float(points["contamination"].max()), 1e-9),
         "low": max(0.0, math.floor(20 * lowest - 0.5) / 20),
     }
@@ -193,9 +226,28 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
         '<svg viewBox="0 0 400 280" tabindex="0" role="img" aria-label="I-AUROC against the share '
         'of injected anomalies, a line for each method; arrow keys go from mark to mark."></svg>'
         '<div class="key"></div>'
-        '<output aria-live="polite"></output>'
+        '<output aria-live="polite"></output><div class="faults"></div>'
     )
     return STYLE.strip() + "\n" + widget(name, body, CHOOSER, data)
+
+
+def _behind(rows: pd.DataFrame) -> tuple[dict[tuple[Any, ...], list[list[Any]]], str]:
+    """Of each point the images behind it, [cell, whether anomalous, share in percent]; a sheet."""
+    found: dict[tuple[Any, ...], list[list[Any]]] = {}
+    cells: dict[str, int] = {}
+    images: list[Any] = []
+    for fault in faults(rows).to_dict("records") if "hash" in rows else []:
+        path = fault["path"]
+        if path not in cells:
+            try:
+                images.append(resize(read_image(path), CELL))
+            except (InputError, OSError):
+                continue
+            cells[path] = len(images) - 1
+        key = (*(fault[column] for column in KEYS), fault["contamination"])
+        share = max(1, round(100 * fault["wrong"]))
+        found.setdefault(key, []).append([cells[path], bool(fault["label"] == 1), share])
+    return found, data_address(images, COLUMNS) if images else ""
 
 
 def _protocol(overlap: bool) -> str:

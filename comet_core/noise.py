@@ -8,12 +8,15 @@ a data set are averaged within each seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
+from comet_core.results import Store
 from comet_core.statistics import paired_difference, summarise
 from comet_core.tables import data_names, label, with_interval
 
@@ -70,6 +73,59 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     keys = [*KEYS, "contamination", "seed"]
     found = rows.groupby(keys, sort=True)[VALUE].mean()
     return found.rename("value").reset_index()
+
+
+def faults(rows: pd.DataFrame, most: int = 4, store: Store | None = None) -> pd.DataFrame:
+    """The images behind the points: those that the run of the first seed put most out of order.
+
+    An image is out of order by the share of the images of the other kind that lie on its wrong
+    side; the mean of that share over the anomalous images is what the I-AUROC lacks of 1.
+
+    Args:
+        rows: of `prepared`.
+        most: images of a point at most.
+        store: where the runs lie; `results.default_store` if left out.
+
+    Returns:
+        `KEYS`, contamination, seed, category, id, path, label, wrong; the worst first. Runs that
+        the store does not hold are passed over.
+    """
+    store = store or Store()
+    first = rows[rows["seed"] == rows.groupby([*KEYS, "contamination"])["seed"].transform("min")]
+    known: dict[str, pd.DataFrame] = {}
+    parts = []
+    for row in first.to_dict("records"):
+        run = row["hash"]
+        if run not in known:
+            known[run] = _out_of_order(store, run)
+        about = {key: row[key] for key in (*KEYS, "contamination", "seed", "category")}
+        parts.append(known[run].assign(**about))
+    if not parts:
+        return pd.DataFrame()
+    found = pd.concat(parts, ignore_index=True)
+    found = found.sort_values(["wrong", "category", "id"], ascending=[False, True, True])
+    return found.groupby([*KEYS, "contamination"], sort=False).head(most).reset_index(drop=True)
+
+
+def _out_of_order(store: Store, name: str) -> pd.DataFrame:
+    """Test images of a run that lie on the wrong side of any of the other kind."""
+    columns = ["id", "path", "label", "wrong"]
+    try:
+        tests = store.table(name, "test")
+        root = Path(store.config(name)["data_root"])
+    except InputError:
+        return pd.DataFrame(columns=columns)
+    bad = (tests["label"] == 1).to_numpy()
+    scores = tests["score"].to_numpy()
+    good_scores, bad_scores = np.sort(scores[~bad]), np.sort(scores[bad])
+    if not len(good_scores) or not len(bad_scores):
+        return pd.DataFrame(columns=columns)
+    above = 1 - np.searchsorted(good_scores, scores) / len(good_scores)
+    below = np.searchsorted(bad_scores, scores) / len(bad_scores)
+    tests = tests.assign(
+        wrong=np.where(bad, above, below), path=[str(root / one) for one in tests["id"]]
+    )
+    return tests.loc[tests["wrong"] > 0, columns]
 
 
 def losses(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:

@@ -10,10 +10,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from comet_core import figures, figures_evidence, interactive, noise
+from comet_core import figures, figures_evidence, interactive, metrics, noise
 from comet_core.errors import InputError
 from comet_core.interactive_curves import noise_chooser
+from comet_core.results import Store
 from tests import fake_evidence
 from tests.browser.conftest import browser  # noqa: F401
 from tests.test_interactive import open_in
@@ -190,9 +192,59 @@ def test_the_chooser_shows_what_was_chosen_and_pointed_at(browser: Any, tmp_path
     page.locator("svg").first.press("ArrowRight")
     assert "CoMet at 6 %" in page.locator("output").inner_text()
     page.locator("svg").first.press("ArrowUp")
-    assert "plain at 10 %" in page.locator("output").inner_text()
+    assert "plain at 6 %" in page.locator("output").inner_text()
     assert complaints == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def stored(folder: Path) -> pd.DataFrame:
+    """Rows whose runs of the first seed are in a store, with test images; two are out of order."""
+    rows = noise.prepared(fake_evidence.rows())
+    rows = rows[(rows["dataset"] == "mvtec_ad") & (rows["detector"] == "simplenet")]
+    rows = rows.assign(hash="0123456789abcdef")
+    names = [f"{number}.png" for number in range(6)]
+    for name in names:
+        Image.new("RGB", (80, 60), "teal").save(folder / name)
+    tests = pd.DataFrame(
+        {"id": names, "label": [0, 0, 0, 0, 1, 1], "score": [1.0, 2.0, 3.0, 9.0, 2.5, 10.0]}
+    )
+    store = Store(folder / "runs")
+    store.write("0123456789abcdef", {"data_root": str(folder)}, {}, {"test": tests})
+    return rows
+
+
+def test_images_behind_a_point_are_those_most_out_of_order(tmp_path: Path) -> None:
+    rows = stored(tmp_path)
+    found = noise.faults(rows, store=Store(tmp_path / "runs"))
+    one = found[(found["method"] == "plain") & (found["contamination"] == 0.1)]
+    one = one[(one["category"] == one["category"].iloc[0]) & ~one["overlap"].astype(bool)]
+    assert set(one["id"]) <= {"2.png", "3.png", "4.png"}, "the others are in order"
+    assert set(one["wrong"]) == {0.5}
+    whole = noise.faults(rows.head(1), most=9, store=Store(tmp_path / "runs"))
+    lacking = whole.loc[whole["label"] == 1, "wrong"].sum() / 2
+    auroc = metrics.image_auroc([0, 0, 0, 0, 1, 1], [1, 2, 3, 9, 2.5, 10])
+    assert lacking == pytest.approx(1 - auroc)
+    assert noise.faults(rows, store=Store(tmp_path / "none")).empty
+
+
+@pytest.mark.browser
+def test_pointing_at_a_mark_shows_the_images_behind_it(
+    browser: Any,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = stored(tmp_path)
+    monkeypatch.setenv("COMET_RUNS", str(tmp_path / "runs"))
+    page, complaints = open_in(browser, tmp_path, noise_chooser(rows))
+    assert "images behind it" in page.locator("output").inner_text()
+    assert page.locator(".faults figure").count() == 0
+    page.locator("svg").first.press("ArrowRight")
+    assert 1 <= page.locator(".faults figure").count() <= 4
+    words = page.locator(".faults").inner_text()
+    assert "below 50 % of the good" in words or "above 50 % of the defective" in words
+    photo = page.locator(".faults figure div").first
+    assert photo.evaluate("d => getComputedStyle(d).backgroundImage").startswith('url("data:image')
+    assert complaints == []
 
 
 def test_the_chooser_loads_nothing_and_has_a_still_beside_it(
