@@ -50,7 +50,7 @@ def main() -> int:
         {**common, **dirty, "strategy": "plain", "oracle": True},
     ]
     if not chosen.no_clean:
-        clean = [s for s in ("plain", "comet") if s in chosen.strategy]
+        clean = [s for s in ("plain", "comet", "comet+") if s in chosen.strategy]
         grids.append({**common, "strategy": clean})
     try:
         rows = run(grids, store=chosen.store, engine=chosen.engine)

@@ -22,8 +22,8 @@ from comet_core.statistics import mean_interval, paired_difference, summarise
 from comet_core.tables import data_names, label, signed
 
 PLAIN, ORACLE, BEST = "plain", "oracle", "comet+"
-RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "mutual")
-"""Weightings that run under `soft`; `mutual` is that of `comet+`."""
+RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "contrast")
+"""Weightings that run under `soft`; `contrast` is that of `comet+`."""
 LEVELS = {"smoke": (0.0, 0.1), "demo": (0.0, 0.1, 0.2, 0.4), "paper": (0.0, 0.05, 0.1, 0.2, 0.4)}
 DATA = {"mvtec_ad": ("bottle_cap",)}
 """Embedded data of the chapter."""

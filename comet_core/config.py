@@ -26,6 +26,7 @@ Weighting = Literal[
     "rejection",
     "readmission",
     "mutual",
+    "contrast",
     "crossfit",
     "core",
 ]
@@ -37,7 +38,7 @@ META = ("meta", "comet")
 """Strategies that train by the inner and outer loop."""
 UNTRAINED = ("memory_bank", "softpatch")
 """Detectors that remember features and have nothing to train: only `plain` applies to them."""
-PRIOR = ("mutual", "crossfit", "core")
+PRIOR = ("mutual", "contrast", "crossfit", "core")
 """Rules of the weights that read scores from before the training."""
 
 
@@ -65,7 +66,7 @@ class TrainingSettings(BaseModel):
     weight_level: Literal["image", "patch"] = "image"
     weighting: Weighting | None = None
     """Rule of the weights, see `rules`; by default that of the strategy: `paper` for `soft` and
-    `comet`, `mutual` for `comet+`. `reject` is `rejection` whatever is set."""
+    `comet`, `contrast` for `comet+`. `reject` is `rejection` whatever is set."""
 
     alpha: float = Field(1e-3, gt=0)
     """Equation 7: step of the inner loop."""
@@ -85,7 +86,7 @@ class TrainingSettings(BaseModel):
         """The rule of the weights: the setting, or else that of the strategy."""
         if self.strategy == "reject":
             return "rejection"
-        return self.weighting or ("mutual" if self.strategy == "comet+" else "paper")
+        return self.weighting or ("contrast" if self.strategy == "comet+" else "paper")
 
     @property
     def needs_prior(self) -> bool:

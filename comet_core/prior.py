@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from comet_core.config import RunConfig
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Maps
 from comet_core.features import Features, FeatureSpec, feature_spec
-from comet_core.mutual import image_mutual_scores, mutual_scores
+from comet_core.mutual import contrast_scores, image_mutual_scores, mutual_scores
 from comet_core.training import fit
 from comet_core.weighting import crossfit
 
@@ -21,7 +22,9 @@ FOLDS = 3
 def prior_scores(
     maps: Maps, config: RunConfig, features_of: Callable[[FeatureSpec], Features]
 ) -> Tensor | None:
-    """Scores (N,) of training images as `config.weighting` wants them; None if it wants none.
+    """Scores of training images as `config.weighting` wants them; None if it wants none.
+
+    (N,), or (2, N) for `contrast`: by contrast, and mutual ones.
 
     Mutual scores are of patches. For a detector that keeps pooled features, the maps of the two
     finest layers are extracted as well; they cost a fraction of its views.
@@ -38,7 +41,9 @@ def prior_scores(
     if "pooled" in maps:
         spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
         maps = features_of(spec).maps
-    return image_mutual_scores(mutual_scores(maps, seed=config.seed))
+    scores = mutual_scores(maps, seed=config.seed)
+    found = image_mutual_scores(scores)
+    return torch.stack([contrast_scores(scores), found]) if config.rule == "contrast" else found
 
 
 def crossfitted(maps: Maps, config: RunConfig) -> Tensor:

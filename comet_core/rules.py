@@ -9,12 +9,14 @@
 | `rejection`   | the model's                     | 1 up to t, else 0                              |
 | `readmission` | the model's                     | the same, t from the samples kept so far       |
 | `mutual`      | `comet_core.mutual`, once       | readmission until nothing changes              |
+| `contrast`    | the same, each patch against its| the same, and whatever is far out by `mutual`  |
+|               | image and its place             |                                                |
 | `crossfit`    | of models trained on other folds| readmission until nothing changes              |
 | `core`        | `mutual`, then the model's      | start from the least strange, then readmission |
 
-The functions are in `comet_core.weighting`. `mutual` is the rule of `comet+`: it does least harm to
-clean data. `core` leaves out a quarter to begin with and helps where dirt hides among odd nominal
-images, at a price where there is none.
+The functions are in `comet_core.weighting`. `contrast` is the rule of `comet+`: it does least harm
+to clean data. `core` leaves out a quarter to begin with and helps where dirt hides among odd
+nominal images, at a price where there is none.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from comet_core.errors import InputError
 
 CORE = 0.75
 """Share of the images that `core` starts from: as many as have to be nominal for Q3 to be so."""
+FAR = 2.0
+"""Beyond so many times kappa interquartile ranges an image is "far out" (Tukey, 1977)."""
 ROUNDS = 10
 """Readmission of fixed scores settles in two or three."""
 
@@ -37,7 +41,8 @@ def first_weights(count: int, prior: Tensor | None, settings: TrainingSettings) 
 
     Args:
         count: number of samples N.
-        prior: (N,) scores from before the training, for the rules of `config.PRIOR`.
+        prior: (N,) scores from before the training, for the rules of `config.PRIOR`; (2, N) for
+            `contrast`, of which the second decide about images that are far out only.
         settings: of the training.
 
     Raises:
@@ -45,13 +50,17 @@ def first_weights(count: int, prior: Tensor | None, settings: TrainingSettings) 
     """
     if not settings.needs_prior:
         return torch.ones(count)
-    if prior is None or prior.shape != (count,):
+    if prior is None or prior.shape != ((2, count) if settings.rule == "contrast" else (count,)):
         raise InputError(
             f"weighting '{settings.rule}' needs one score from before the training for each of the"
             f" {count} images."
         )
     if settings.rule == "core":
         return (prior <= prior.quantile(CORE)).to(prior.dtype)
+    if settings.rule == "contrast":
+        kept = settled(prior[0], settings.kappa)
+        both = kept * settled(prior[1], FAR * settings.kappa)
+        return both if 2 * both.sum() >= count else kept
     return settled(prior, settings.kappa)
 
 

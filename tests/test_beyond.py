@@ -18,7 +18,7 @@ def runs(gain: float, harm: float = 0.0) -> pd.DataFrame:
             ("plain", None, False): plain,
             ("plain", None, True): plain + 2 * level,
             ("soft", "paper", False): plain + 0.2 * level,
-            ("comet+", "mutual", False): plain + 2 * level * gain - harm * (level == 0),
+            ("comet+", "contrast", False): plain + 2 * level * gain - harm * (level == 0),
         }
         for (strategy, weighting, oracle), auroc in methods.items():
             if oracle and level == 0:
@@ -71,7 +71,7 @@ def test_the_grid_holds_each_method_once_and_the_oracle_only_where_there_is_dirt
     grids = beyond.grids("smoke", data_root="somewhere", categories=["one"])
     assert [grid["strategy"] for grid in grids] == ["plain", "plain", "soft", "comet+"]
     assert all(level > 0 for level in grids[1]["contamination"])
-    assert "mutual" not in grids[2]["weighting"]
+    assert "contrast" not in grids[2]["weighting"]
 
 
 def test_the_figure_has_a_panel_for_each_level_and_a_mark_for_each_method() -> None:

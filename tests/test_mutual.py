@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from comet_core.errors import InputError
-from comet_core.mutual import GRID, image_mutual_scores, mutual_scores
+from comet_core.mutual import GRID, contrast_scores, image_mutual_scores, mutual_scores
 
 
 def scenes(count: int = 12, edge: int = 8, width: int = 6) -> Tensor:
@@ -68,3 +68,57 @@ def test_the_same_seed_gives_the_same_scores() -> None:
 def test_one_image_has_nothing_to_be_compared_with() -> None:
     with pytest.raises(InputError, match="from two on, got 1"):
         mutual_scores({"stride8": torch.randn(1, 3, 4, 4)})
+
+
+def strangeness(count: int = 30, edge: int = 16) -> Tensor:
+    """Scores of patches: usual at their place, usual in their image, and some chance."""
+    g = torch.Generator().manual_seed(1)
+    place = torch.randn(edge, edge, generator=g)
+    image = 0.3 * torch.randn(count, 1, 1, generator=g)
+    return (place + image + 0.2 * torch.randn(count, edge, edge, generator=g)).exp()
+
+
+def test_a_defect_stands_out_and_an_image_that_is_odd_all_over_does_not() -> None:
+    scores = strangeness()
+    scores[4, 3:5, 3:5] *= 8
+    scores[9] *= 20
+    assert image_mutual_scores(scores).argmax() == 9
+    contrast = contrast_scores(scores)
+    assert contrast.argmax() == 4
+    assert contrast[9] < contrast[:9].median() * 1.5
+
+
+def test_contrast_by_hand() -> None:
+    # Medians of the images: 0, 4, 1; of the places, after that: 0, -1, 0, 0, 1.
+    # Residuals: 1 0 0 0 -1 | 0 0 -3 5 0 | -2 0 0 0 3, with medians and first quartiles 0.
+    logs = torch.tensor([[1.0, -1, 0, 0, 0], [4, 3, 1, 9, 5], [-1, 0, 1, 1, 5]])
+    assert contrast_scores(logs.exp()[:, None]).tolist() == pytest.approx([1, 5, 3], rel=1e-5)
+    # First quartiles -1, -1 and 0, so scatters 1, 1 and 0 of median 1; peaks 2, 2 and 0.
+    logs = torch.tensor([[-1.0, 1, 0, -2, 2], [1, -1, 0, 2, -2], [0, 0, 0, 0, 0]])
+    assert contrast_scores(logs.exp()[:, None]).tolist() == pytest.approx([1, 1, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("edge", "found"), [(2, True), (6, True), (8, True), (15, False)])
+def test_a_defect_of_up_to_a_quarter_of_the_image_is_found(edge: int, found: bool) -> None:
+    scores = strangeness()
+    scores[4, :edge, :edge] *= 8
+    others = contrast_scores(scores)
+    assert (others.argmax() == 4) == found
+    assert image_mutual_scores(scores).argmax() == 4
+
+
+def test_contrast_does_not_depend_on_the_scale_of_an_image() -> None:
+    scores = strangeness()
+    scaled = torch.linspace(1, 50, len(scores))[:, None, None] * scores
+    assert torch.allclose(contrast_scores(scaled), contrast_scores(scores), rtol=1e-3)
+
+
+def test_contrast_belongs_to_its_image() -> None:
+    scores = strangeness()
+    order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(contrast_scores(scores[order]), contrast_scores(scores)[order])
+
+
+@pytest.mark.parametrize("scores", [torch.zeros(4, 3, 3), torch.ones(4, 3, 3), torch.rand(4, 1, 1)])
+def test_without_contrast_all_are_alike(scores: Tensor) -> None:
+    assert torch.equal(contrast_scores(scores), torch.zeros(4))

@@ -16,13 +16,17 @@ RULES: tuple[Weighting, ...] = get_args(Weighting)
 SCORES = torch.tensor([1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 3.0, 9.0])
 
 
+def prior_of(rule: Weighting, scores: torch.Tensor = SCORES) -> torch.Tensor:
+    return torch.stack([scores, scores]) if rule == "contrast" else scores
+
+
 def settings(rule: Weighting, **changes: object) -> TrainingSettings:
     return TrainingSettings.checked({"strategy": "soft", "weighting": rule, **changes})
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_warm_up_has_weights_of_one_unless_something_is_known(rule: Weighting) -> None:
-    first = first_weights(9, SCORES, settings(rule))
+    first = first_weights(9, prior_of(rule), settings(rule))
     assert first[:7].eq(1).sum() >= 6
     assert bool((first == 1).all()) == (rule not in PRIOR)
     if rule in PRIOR:
@@ -34,6 +38,25 @@ def test_the_core_is_three_quarters() -> None:
     kept = first_weights(100, scores, settings("core"))
     assert kept.sum() == 100 * CORE
     assert scores[kept > 0].max() < scores[kept == 0].min()
+
+
+def test_what_is_far_out_by_the_second_scores_goes_as_well() -> None:
+    low = torch.linspace(1, 2, 40)
+    high = low.flip(0).clone()
+    high[3], high[20] = 5.0, 50.0  # Quartiles 1.25 and 1.75: the fences are at 2.9 and 4.8.
+    low[39] = 9.0
+    kept = first_weights(40, torch.stack([low, high]), settings("contrast"))
+    assert (kept == 0).nonzero().flatten().tolist() == [3, 20, 39]
+    high[3] = 4.0
+    kept = first_weights(40, torch.stack([low, high]), settings("contrast"))
+    assert (kept == 0).nonzero().flatten().tolist() == [20, 39]
+
+
+def test_the_second_scores_never_take_the_majority() -> None:
+    low = torch.linspace(1, 2, 40)
+    kept = first_weights(40, torch.stack([low, low.flip(0)]), settings("contrast", kappa=0.0))
+    assert torch.equal(kept, settled(low, kappa=0.0))
+    assert 20 <= kept.sum() < 40
 
 
 @pytest.mark.parametrize("rule", PRIOR)
@@ -54,6 +77,7 @@ def test_each_rule_is_that_of_the_module_of_weights() -> None:
         "readmission": weighting.readmission(SCORES, before),
         "core": weighting.readmission(SCORES, before, release=0.0),
         "mutual": before,
+        "contrast": before,
         "crossfit": before,
     }
     assert set(wanted) == set(RULES)
@@ -97,4 +121,4 @@ def test_settling_keeps_a_majority_whatever_kappa() -> None:
 
 def test_strategies_have_rules_of_their_own() -> None:
     rule = {s: TrainingSettings(strategy=s).rule for s in ("reject", "soft", "comet", "comet+")}
-    assert rule == {"reject": "rejection", "soft": "paper", "comet": "paper", "comet+": "mutual"}
+    assert rule == {"reject": "rejection", "soft": "paper", "comet": "paper", "comet+": "contrast"}
