@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from comet_core.config import UNTRAINED
 from comet_core.errors import InputError
 from comet_core.speed_record import clock
 from comet_core.statistics import summarise
@@ -116,11 +117,22 @@ def findings(rows: pd.DataFrame, recipe_epochs: int) -> str:
 def _winner(group: pd.DataFrame) -> str:
     first, top = group.iloc[0], group["mean"].max()
     best = group["mean"] >= top - TIE
-    names = _listed([METHODS[name] for name in group["method"][best]])
+    fewer = group["n"].max() > 1
+    names = _listed(
+        [
+            METHODS[row["method"]] + (" (one seed)" if fewer and row["n"] == 1 else "")
+            for _, row in group[best].iterrows()
+        ]
+    )
     words = f"On {_data(first)}, {_level(first['contamination'])}: {names}"
     words += f" {'is' if best.sum() == 1 else 'are'} ahead with {top:.3f}"
     theirs = group["method"].isin(PEERS)
-    for side, mine in (("ours", ~theirs), ("anomalib's", theirs)):
+    sides = {
+        "ours": ~theirs,
+        "ours that train": ~theirs & ~group["method"].isin(UNTRAINED),
+        "anomalib's": theirs,
+    }
+    for side, mine in sides.items():
         if mine.any() and not (best & mine).any():
             second = group[mine].sort_values("mean").iloc[-1]
             words += (

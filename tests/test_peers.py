@@ -141,6 +141,12 @@ def test_findings_name_whoever_wins() -> None:
     assert "On nail (drawn), clean: PatchCore is ahead with 0.985" in lost
     assert "the best of ours is memory bank with 0.955" in lost
     assert "PatchCore takes 40 times as long as our memory bank" in lost
+    assert "ours that train" not in lost
+    both = rows(patchcore=0.98, memory_bank=0.95, simplenet=0.9)
+    one = both[(both["method"] != "patchcore") | (both["seed"] == 0)]
+    told = peers_record.findings(one, 300)
+    assert "clean: PatchCore (one seed) is ahead with 0.980; the best of ours is" in told
+    assert "the best of ours that train is SimpleNet, plain with 0.905" in told
     won = peers_record.findings(rows(padim=0.9, memory_bank=0.95, softpatch=0.9504), 300)
     assert "clean: memory bank and SoftPatch are ahead with 0.955; the best of anomalib's" in won
     assert "PatchCore" not in won and "epochs" not in won
