@@ -20,6 +20,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.experiments import expand
 from comet_core.statistics import Interval, paired_difference
+from comet_core.tables import label
 
 NEVER = 10**6
 """A `refresh_every` that no training reaches: the weights of the first refresh stay."""
@@ -40,9 +41,9 @@ CHOICES = (
     Choice("warmup_epochs", "epochs of warm-up", lambda c: (0, 2 * c.warmup_epochs + 4)),
     Choice("refresh_every", "epochs between refreshes", lambda c: (1, NEVER)),
     Choice("lambda_0", "λ₀, eq. 5", lambda c: (0.0, 100 * c.lambda_0)),
-    Choice("gamma", "gamma, eq. 5", lambda c: (0.0, 100 * c.gamma)),
+    Choice("gamma", "γ, eq. 5", lambda c: (0.0, 100 * c.gamma)),
     Choice("alpha", "α, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
-    Choice("learning_rate", "beta, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
+    Choice("learning_rate", "β, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
     Choice("tasks", "tasks a step", lambda c: [n for n in (1, 2, 4) if n != c.tasks]),
     Choice("order", "order of the meta-gradient", lambda c: (2,)),
 )
@@ -179,7 +180,9 @@ def written(value: Any) -> str:
     """A value of a setting as it stands in tables."""
     if value == NEVER:
         return "never again"
-    return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
+    return label(str(value))
 
 
 def _default(base: Mapping[str, Any]) -> RunConfig:

@@ -16,7 +16,7 @@ from comet_core.interactive import widget
 from comet_core.noise import KEYS, by_seed, curves, faults, ordered
 from comet_core.tables import data_names, label
 
-CELL, COLUMNS = 64, 12
+CELL, COLUMNS = 96, 12
 """Width and height of an image in pixels, and images in a row of the sheet they come in."""
 
 STYLE = """
@@ -31,12 +31,14 @@ STYLE = """
 .turn .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 .turn .key svg { width: .9em; }
 .turn output { min-height: 4.5em; }
-.turn .faults { display: flex; flex-wrap: wrap; gap: .6rem 1rem; min-height: 9rem;
-  margin: .5rem 0; }
-.turn .faults figure { margin: 0; width: 9rem; display: flex; gap: .5rem; line-height: 1.3;
+.turn .faults { display: flex; flex-wrap: wrap; align-content: flex-start; gap: .6rem 1rem;
+  min-height: 6.5rem; margin: .5rem 0; }
+.turn .faults[hidden] { display: none; }
+@media (max-width: 480px) { .turn .faults { min-height: 13.5rem; } }
+.turn .faults figure { margin: 0; width: 10.5rem; display: flex; gap: .5rem; line-height: 1.3;
   font-size: .85rem; }
-.turn .faults div { flex: none; width: 64px; height: 64px; border: 3px solid var(--kind);
-  border-radius: 3px; background-repeat: no-repeat; }
+.turn .faults div { flex: none; box-sizing: border-box; width: 96px; height: 96px;
+  border: 3px solid var(--kind); border-radius: 3px; background-repeat: no-repeat; }
 </style>
 """
 
@@ -44,7 +46,7 @@ CHOOSER = """
 (() => {
 const box = document.getElementById(NAME), data = DATA;
 const svg = box.querySelector("svg"), said = box.querySelector("output");
-const faults = box.querySelector(".faults"), edge = 58;
+const faults = box.querySelector(".faults"), edge = 90;
 const [data_set, detector, protocol, method] = box.querySelectorAll("select");
 const [left, right, top, bottom] = [44, 390, 12, 236];
 const x = level => left + 8 + (right - left - 16) * level / data.top_level;
@@ -106,8 +108,8 @@ const draw = () => {
     photo.style.backgroundSize = `${edge * data.columns}px auto`;
     photo.style.backgroundPosition =
       `${-edge * (cell % data.columns)}px ${-edge * Math.floor(cell / data.columns)}px`;
-    words.textContent = bad ? `defective, below ${wrong} % of the good`
-      : `good, above ${wrong} % of the defective`;
+    words.textContent = bad ? `defective, below ${wrong} % of the good`
+      : `good, above ${wrong} % of the defective`;
     one.append(photo, words);
     return one;
   }));
@@ -157,6 +159,7 @@ svg.addEventListener("pointerdown", nearest);
 svg.addEventListener("keydown", step);
 for (const one of box.querySelectorAll("select")) one.addEventListener("change", draw);
 box.hidden = false;
+faults.hidden = !data.sheet;
 draw();
 })();
 """

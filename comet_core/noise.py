@@ -75,7 +75,7 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     return found.rename("value").reset_index()
 
 
-def faults(rows: pd.DataFrame, most: int = 4, store: Store | None = None) -> pd.DataFrame:
+def faults(rows: pd.DataFrame, most: int = 2, store: Store | None = None) -> pd.DataFrame:
     """The images behind the points: those that the run of the first seed put most out of order.
 
     An image is out of order by the share of the images of the other kind that lie on its wrong
@@ -83,7 +83,7 @@ def faults(rows: pd.DataFrame, most: int = 4, store: Store | None = None) -> pd.
 
     Args:
         rows: of `prepared`.
-        most: images of a point at most.
+        most: images of either kind for a point, at most.
         store: where the runs lie; `results.default_store` if left out.
 
     Returns:
@@ -104,7 +104,8 @@ def faults(rows: pd.DataFrame, most: int = 4, store: Store | None = None) -> pd.
         return pd.DataFrame()
     found = pd.concat(parts, ignore_index=True)
     found = found.sort_values(["wrong", "category", "id"], ascending=[False, True, True])
-    return found.groupby([*KEYS, "contamination"], sort=False).head(most).reset_index(drop=True)
+    kinds = [*KEYS, "contamination", "label"]
+    return found.groupby(kinds, sort=False).head(most).reset_index(drop=True)
 
 
 def _out_of_order(store: Store, name: str) -> pd.DataFrame:

@@ -240,7 +240,7 @@ def test_pointing_at_a_mark_shows_the_images_behind_it(
     assert page.locator(".faults figure").count() == 0
     page.locator("svg").first.press("ArrowRight")
     assert 1 <= page.locator(".faults figure").count() <= 4
-    words = page.locator(".faults").inner_text()
+    words = page.locator(".faults").inner_text().replace("\N{NO-BREAK SPACE}", " ")
     assert "below 50 % of the good" in words or "above 50 % of the defective" in words
     photo = page.locator(".faults figure div").first
     assert photo.evaluate("d => getComputedStyle(d).backgroundImage").startswith('url("data:image')
