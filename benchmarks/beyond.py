@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument(
         "--weighting",
         nargs="+",
-        default=[],
+        default=[*beyond.RULES, beyond.BEST],
         choices=[*beyond.RULES, beyond.BEST],
         help="all that there are [default]",
     )

@@ -71,7 +71,11 @@ def test_the_grid_holds_each_method_once_and_the_oracle_only_where_there_is_dirt
     grids = beyond.grids("smoke", data_root="somewhere", categories=["one"])
     assert [grid["strategy"] for grid in grids] == ["plain", "plain", "soft", "comet+"]
     assert all(level > 0 for level in grids[1]["contamination"])
-    assert "contrast" not in grids[2]["weighting"]
+    assert not {"contrast", "annealed"} & set(grids[2]["weighting"])
+    named = beyond.grids(
+        "smoke", data_root="somewhere", categories=["one"], weightings=["annealed"]
+    )
+    assert named[2]["weighting"] == ["annealed"]
 
 
 def test_the_figure_has_a_panel_for_each_level_and_a_mark_for_each_method() -> None:
