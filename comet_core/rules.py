@@ -41,8 +41,8 @@ def first_weights(count: int, prior: Tensor | None, settings: TrainingSettings) 
 
     Args:
         count: number of samples N.
-        prior: (N,) scores from before the training, for the rules of `config.PRIOR`; (2, N) for
-            `contrast`, of which the second decide about images that are far out only.
+        prior: (N,) scores from before the training, for the rules of `config.PRIOR`; for `contrast`
+            also (2, N), of which the second decide about images that are far out only.
         settings: of the training.
 
     Raises:
@@ -50,14 +50,15 @@ def first_weights(count: int, prior: Tensor | None, settings: TrainingSettings) 
     """
     if not settings.needs_prior:
         return torch.ones(count)
-    if prior is None or prior.shape != ((2, count) if settings.rule == "contrast" else (count,)):
+    two = settings.rule == "contrast" and prior is not None and prior.shape == (2, count)
+    if prior is None or not (two or prior.shape == (count,)):
         raise InputError(
             f"weighting '{settings.rule}' needs one score from before the training for each of the"
             f" {count} images."
         )
     if settings.rule == "core":
         return (prior <= prior.quantile(CORE)).to(prior.dtype)
-    if settings.rule == "contrast":
+    if two:
         kept = settled(prior[0], settings.kappa)
         both = kept * settled(prior[1], FAR * settings.kappa)
         return both if 2 * both.sum() >= count else kept

@@ -123,7 +123,7 @@ def fit(
         maps: frozen features of N training images.
         ids: their ids, in the same order. Labels have no way in.
         settings: strategy, epochs, seed and the rest.
-        prior: (N,) scores from before the training, for the weightings that need them.
+        prior: scores from before the training, for the weightings that need them.
         on_epoch: called after every epoch with its number, from 1, and the detector.
         progress: show a progress bar.
 

@@ -1,6 +1,9 @@
 """Beyond the paper: shares of the gap, harm and cost, from rows made up here."""
 
 import itertools
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -83,3 +86,16 @@ def test_the_figure_has_a_panel_for_each_level_and_a_mark_for_each_method() -> N
     assert len(figure.axes) == 2
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert len(names) == len(set(names)) >= 2
+
+
+def test_the_benchmark_leaves_out_levels_that_would_empty_the_test_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "beyond.py"
+    benchmark = runpy.run_path(str(path), run_name="benchmark")
+    record = {label: SimpleNamespace(label=label) for label in (0, 1)}
+    data = SimpleNamespace(train=[record[0]] * 200, test=[record[0]] * 20 + [record[1]] * 63)
+    monkeypatch.setitem(benchmark["feasible"].__globals__, "load", lambda *_: data)
+    # 63 less 53 are 10, less 54 are 9.
+    levels = benchmark["feasible"]("mvtec_ad", "", "bottle", [0.0, 0.1, 0.265, 0.27, 0.4])
+    assert levels == [0.0, 0.1, 0.265]
