@@ -24,14 +24,13 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from tqdm.auto import tqdm
 
 from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
-from comet_core.meta import Batch, Parameters, Tasks, meta_gradient, sample_tasks
+from comet_core.meta import Batch, Functional, Parameters, Tasks, meta_gradient, sample_tasks
 from comet_core.rules import first_weights, next_weights
 from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
 
@@ -296,12 +295,13 @@ class MetaStepper:
     def __init__(self, detector: Detector, settings: TrainingSettings) -> None:
         self.detector = detector
         self.settings = settings
+        self.call = Functional(detector)
         self.window = LossWindow(settings.window)
 
     def loss(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Equation 3 at the given parameters."""
         samples, weights, *noise = batch
-        return weighted_loss(functional_call(self.detector, parameters, (samples, *noise)), weights)
+        return weighted_loss(self.call(parameters, samples, *noise), weights)
 
     def split(self, batch: Batch, tasks: Tasks) -> tuple[Batch, Batch]:
         """The training parts (T, m, ...) and the validation parts (T, k, ...) of the tasks."""

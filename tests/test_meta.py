@@ -4,10 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from comet_core.errors import InputError
-from comet_core.meta import Batch, Parameters, adapt, meta_gradient, sample_tasks
+from comet_core.meta import Batch, Functional, Parameters, adapt, meta_gradient, sample_tasks
 
 
 def quadratic(parameters: Parameters, batch: Batch) -> Tensor:
@@ -154,6 +155,23 @@ def test_tasks_are_disjoint_and_have_two_sides(
     assert len(found.train) == len(found.validation) == min(tasks, count // 2)
     assert found.train.shape[1] >= 1
     assert found.validation.shape[1] >= 1
+
+
+def test_a_module_is_a_function_of_its_parameters() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 2, bias=False)))
+    own = dict(module.named_parameters())
+    other = {name: torch.randn_like(p).requires_grad_() for name, p in own.items()}
+    x, call = torch.randn(5, 3), Functional(module)
+    mine, theirs = call(other, x), functional_call(module, other, (x,))
+    assert torch.equal(mine, theirs)
+    gradients = [
+        torch.autograd.grad(value.square().sum(), list(other.values())) for value in (mine, theirs)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    for wrong in ({}, {**other, "0.weight": torch.ones(1, 1)}):
+        with pytest.raises((KeyError, RuntimeError)):
+            call(wrong, x)
+        assert all(p is own[name] for name, p in module.named_parameters())
 
 
 def test_an_overflowing_penalty_is_told_by_the_objective() -> None:

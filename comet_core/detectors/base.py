@@ -181,7 +181,14 @@ class Detector(nn.Module, ABC):
 
     def map_scores(self, maps: Maps) -> Tensor:
         """Part scores (N, P) of frozen features, a few images at a time."""
-        return torch.cat([self.scores(self.prepare(some)) for _, some in _chunks(maps)])
+        # Into one tensor: small ones kept between large temporary ones leave memory in pieces.
+        found = torch.empty(0)
+        for start, some in _chunks(maps):
+            scores = self.scores(self.prepare(some))
+            if start == 0:
+                found = scores.new_empty(len(next(iter(maps.values()))), scores.shape[1])
+            found[start : start + len(scores)] = scores
+        return found
 
     def prepare(self, maps: Maps) -> Tensor:
         """Samples (N, P, D) of frozen features, standardised as in training."""
@@ -198,9 +205,11 @@ class Detector(nn.Module, ABC):
             batch_size = max(1, 8192 // samples.shape[1])
         was_training = self.training
         self.eval()
-        parts = [self.part_scores(batch.float()) for batch in samples.split(batch_size)]
+        found = torch.empty(samples.shape[:2])
+        for batch, part in zip(samples.split(batch_size), found.split(batch_size), strict=True):
+            part.copy_(self.part_scores(batch.float()))
         self.train(was_training)
-        return torch.cat(parts)
+        return found
 
     def training_scores(self, samples: Tensor) -> Tensor:
         """Part scores (N, P) of the training samples, in the order that `calibrate` saw them in.
