@@ -66,8 +66,8 @@ notebook.show(figures_speed.times(rows, speed_record.scaling(rows), note))
 # PatchCore, PaDiM and SuperSimpleNet as anomalib has them and our detectors, on the same images, with
 # the same backbone: `make bench-peers`. Its models run in a plain loop without Lightning, on the pixels and in
 # the passes that ours use. The settings are anomalib's. Theirs also draw an anomaly map with each score, which ours
-# need not. Times are processor seconds of one thread from image files on, features included, since the
-# machine was busy; memory is the peak of the process, of which libraries take 0.6 to 0.7 GB.
+# need not. Times are processor seconds of one thread from image files on, features included, which a busy
+# machine changes little; memory is the peak of the process, of which libraries take 0.6 to 0.7 GB.
 
 # %% tags=["remove-input"]
 notebook.show_table(
