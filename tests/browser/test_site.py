@@ -228,6 +228,19 @@ def test_formulas_fit_a_desk(served: str, browser: Any) -> None:
         assert page.evaluate(wide) == []
 
 
+def test_figures_and_tables_say_how_they_were_made(served: str, browser: Any) -> None:
+    page = browser.new_page()
+    for name in PAGES:
+        if not name.startswith("notebooks/"):
+            continue
+        page.goto(f"{served}/{name}", wait_until="domcontentloaded")
+        shown = page.locator("figure[id^='fig-'], table[id^='tab-']").count()
+        assert page.locator("details.made").count() == shown > 0, name
+        source = f"_sources/{name.removesuffix('html')}ipynb"
+        assert page.locator(f"a[href$='{source}']").count() > 0, "the notebook can be downloaded"
+    page.close()
+
+
 def test_closed_code_opens(served: str, page: Any) -> None:
     Visit(page, f"{served}/notebooks/weight_gallery.html")
     code = page.locator("details.hide").first
