@@ -111,6 +111,14 @@ def findings(rows: pd.DataFrame, recipe_epochs: int) -> str:
             f"SuperSimpleNet has had {trained} of its {recipe_epochs} epochs, as all of them would"
             f" take up to {clock(longest)}; so its I-AUROC is not that of a finished training."
         )
+    missing = [
+        f"{METHODS[name]} on {_data(group.iloc[0])}"
+        for _, group in table.groupby(list(DATA), sort=False)
+        for name in PEERS
+        if name not in set(group["method"])
+    ]
+    if missing:
+        words.append(f"Not measured: {_listed(missing)}.")
     return " ".join(words)
 
 
