@@ -225,6 +225,20 @@ class Backbone(nn.Module):
         return dict(zip(self.layers, maps, strict=True))
 
 
+def usable_device(name: str) -> torch.device:
+    """The torch device of this name.
+
+    Raises:
+        InputError: there is no such device, or it cannot be used here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise InputError(
+            f"device '{name}' does not exist here, or PyTorch was built without it; use 'cpu'."
+        ) from None
+
+
 @cache
 def load_backbone(name: str, layers: tuple[str, ...], device: str = "cpu") -> Backbone:
     """Load a backbone once per process.
@@ -235,8 +249,9 @@ def load_backbone(name: str, layers: tuple[str, ...], device: str = "cpu") -> Ba
         device: torch device.
 
     Raises:
-        InputError: for an unknown name or layer, or where weights cannot be downloaded.
+        InputError: for an unknown name, layer or device, or where weights cannot be downloaded.
     """
+    place = usable_device(device)
     # torch's stubs do not know the keyword.
     backbone: Any = Backbone(name, layers)
-    return backbone.to(device=device, memory_format=torch.channels_last)
+    return backbone.to(device=place, memory_format=torch.channels_last)

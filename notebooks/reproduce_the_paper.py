@@ -90,7 +90,7 @@ notebook.show_table(
 # These are estimates: a processor slows down when all its cores work, decoding is left out, and a
 # line through a few images is trusted for thousands. **GPU:** training runs on the processor in this
 # version. Only {func}`~comet_core.pipeline.fit_run` takes a `device`, for the backbone's passes. We
-# had no GPU to measure its memory or its gain, so no number for either stands here.
+# had no GPU to try it on, so no number for its memory or its gain stands here.
 
 # %% [markdown]
 # ## What has come back

@@ -119,4 +119,9 @@ notebook.show_table(
 # - *Scoring is one matrix product*: adaptor, hidden layer and normalisation are linear
 #   ({meth}`~comet_core.detectors.simplenet.SimpleNet.part_scores`).
 #
+# Memory is kept low alike: features are held once, many of them in a file that the system maps into
+# memory and may drop again ({func}`~comet_core.features.room`); above a gigabyte of samples a detector that looks at
+# some patches trains on every second one of every second row, in half precision. `make bench-memory` prints the peaks with 5,000
+# images, which are to stay below 2 GB.
+#
 # Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %.

@@ -186,6 +186,13 @@ def test_a_view_between_quarter_turns_rotates_without_black_corners() -> None:
     )
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_told(folder, tmp_path, device: str) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' does not exist here.*use 'cpu'"):
+        run(folder, tmp_path / "c", device=device)
+    assert not entries(tmp_path / "c")
+
+
 def test_contradictory_specs_are_refused() -> None:
     with pytest.raises(InputError, match="pool=True"):
         FeatureSpec(sizes=(64, 32))
