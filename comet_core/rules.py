@@ -14,9 +14,10 @@
 | `crossfit`    | of models trained on other folds| readmission until nothing changes              |
 | `core`        | `mutual`, then the model's      | start from the least strange, then readmission |
 
-The functions are in `comet_core.weighting`. `contrast` is the rule of `comet+`: it does least harm
-to clean data. `core` leaves out a quarter to begin with and helps where dirt hides among odd
-nominal images, at a price where there is none.
+The functions are in `comet_core.weighting`. `contrast` is the rule of `comet+`: on the stand-ins it
+finds more of the dirt than `mutual` and keeps more of the odd but nominal images. `core` leaves out
+a quarter to begin with and helps where dirt hides among odd nominal images, at a price where there
+is none.
 """
 
 from __future__ import annotations

@@ -205,9 +205,10 @@ notebook.show_table(
 #
 # Among the weightings, `strategy="comet+"`, which leaves out the images in which a few patches stand
 # out from all that is usual, and trains plainly on the rest; but look at the verdict above first. It
-# pays where a set is dirty, and does least harm where it is clean, since an image that is odd all
-# over stays; one with an odd but good spot, a knot or a bubble, is still dropped. `comet` stays
-# exactly the paper's.
+# pays where a set is dirty. Where a set may be clean, it keeps more of the images that are odd all
+# over than *mutual* does, but drops good ones with an odd spot, and a clean set then loses what the
+# table says; with few images that is a lot, with more it is less (the README has numbers). `comet`
+# stays exactly the paper's.
 #
 # Where dirt hides among odd nominal images, `weighting="core"` may win back more; it leaves out a
 # quarter of the images to begin with, and clean data pay for that (the README has numbers of two
