@@ -113,8 +113,7 @@ def test_an_interrupted_benchmark_goes_on(command, chosen: Namespace, tmp_path: 
     record = peers_record.read_record(out)
     assert len(record["rows"]) == 5 and not list(tmp_path.glob(".*"))
     out.write_text(out.read_text().replace(torch.__version__, "1.0"))
-    with pytest.raises(InputError, match="move it away"):
-        command.started(out)
+    assert command.started(out)["rows"] == []
 
 
 def test_anomalib_is_asked_for(command, monkeypatch: pytest.MonkeyPatch) -> None:
