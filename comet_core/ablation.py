@@ -19,8 +19,8 @@ from comet_core.effects import OPEN, points, side, with_interval
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.experiments import expand
+from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
-from comet_core.tables import label
 
 NEVER = 10**6
 """A `refresh_every` that no training reaches: the weights of the first refresh stay."""

@@ -18,8 +18,9 @@ import torch
 from comet_core.config import Weighting
 from comet_core.discovery import discoveries
 from comet_core.evidence import LEVEL, places, profile_of
+from comet_core.names import data_names, label
 from comet_core.statistics import mean_interval, paired_difference, summarise
-from comet_core.tables import data_names, label, signed
+from comet_core.tables import signed
 
 PLAIN, ORACLE, BEST = "plain", "oracle", "comet+"
 RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "contrast")

@@ -30,9 +30,9 @@ import pandas as pd
 from comet_core.effects import DOWN, OPEN, UP, side
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, LEVEL, METHOD
-from comet_core.notebook import NAMES
+from comet_core.names import NAMES, data_names, label
 from comet_core.statistics import Interval, bootstrap_interval
-from comet_core.tables import DETECTION, label
+from comet_core.tables import DETECTION
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_RUN)
@@ -255,8 +255,9 @@ def _nothing() -> pd.DataFrame:
 
 def _data(rows: pd.DataFrame) -> list[str]:
     """The data set of each row as people write it, and whether a program drew it."""
+    names = data_names(rows)
     return [
-        NAMES.get(dataset, dataset) + (" (synthetic)" if synthetic else "")
+        f"{NAMES.get(dataset, dataset)} (synthetic)" if synthetic else names[dataset]
         for dataset, synthetic in zip(rows["dataset"], rows["synthetic"], strict=True)
     ]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from comet_core.beyond import BEST, KEYS, ORACLE, PLAIN, curves, ordered
 from comet_core.errors import InputError
 from comet_core.figures import INK, KINDS, LINES, MARKS, QUIET, WIDTH, _noted, in_house_style
-from comet_core.tables import data_names, label
+from comet_core.names import data_names, label
 
 COLOURS = {PLAIN: INK, BEST: "#EE6677", ORACLE: "#228833"}
 """Of the methods that stand out; the others are blue."""

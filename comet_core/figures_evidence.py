@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
+from comet_core.names import data_names, label
 from comet_core.noise import curves, ordered
 from comet_core.scaling import lines
-from comet_core.tables import data_names, label
 
 LOOKS: dict[str, dict[str, Any]] = {
     "plain": {"color": INK, "marker": "o", "ls": "-", "lw": 1.8},

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from comet_core.figures import INK, LINES, WIDTH, _noted, in_house_style
+from comet_core.names import label
 from comet_core.speed_record import clock
-from comet_core.tables import label
 
 TICKS = (1, 10, 60, 600, 3600, 36000)
 """Seconds."""

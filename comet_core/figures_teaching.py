@@ -24,7 +24,7 @@ from comet_core.figures import (
     _noted,
     in_house_style,
 )
-from comet_core.tables import label
+from comet_core.names import label
 from comet_core.teaching import VIEW, Learned, grid
 
 STRATEGIES = {"plain": LINES[6], "soft": LINES[2], "comet": LINES[0]}

@@ -27,7 +27,7 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
-from comet_core.tables import label
+from comet_core.names import label
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""

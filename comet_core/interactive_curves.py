@@ -13,8 +13,8 @@ from comet_core.evidence import METHOD
 from comet_core.figures_evidence import look
 from comet_core.images import data_address, read_image, resize
 from comet_core.interactive import widget
+from comet_core.names import data_names, label
 from comet_core.noise import KEYS, by_seed, curves, faults, ordered
-from comet_core.tables import data_names, label
 
 CELL, COLUMNS = 96, 12
 """Width and height of an image in pixels, and images in a row of the sheet they come in."""

@@ -16,9 +16,10 @@ import pandas as pd
 
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
+from comet_core.names import data_names, label
 from comet_core.results import Store
 from comet_core.statistics import paired_difference, summarise
-from comet_core.tables import data_names, label, with_interval
+from comet_core.tables import with_interval
 
 PEERS = ("comet+", "memory_bank", "softpatch")
 KEYS = ("dataset", "detector", "method", "overlap")

@@ -26,6 +26,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from comet_core import datasets, metrics
 from comet_core.errors import InputError
 from comet_core.figures import house_style, take_note
+from comet_core.names import NAMES, data_names, label
 from comet_core.results import Store, default_store
 
 PIXELS_PER_INCH = 220
@@ -204,24 +205,21 @@ def dirt_finding(samples: pd.DataFrame) -> str:
 
 def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
-    from comet_core.tables import label  # tables are made for notebooks, too
-
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
-    # A data set that only shares a layout must not pass for the one that the layout is named after.
-    source = "synthetic stand-in for " if rows["synthetic"].all() else "layout of "
+    if rows["synthetic"].all():
+        stood_for = dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])
+        source = "synthetic stand-in for " + ", ".join(stood_for)
+    else:
+        source = ", ".join(data_names(rows).values())
     parts = [
-        source + ", ".join(dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])),
+        source,
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
         ", ".join(label(one) for one in rows["detector"].unique()),
         ", ".join(label(one) for one in rows["strategy"].unique()),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",
     ]
     return " · ".join(parts)
-
-
-NAMES = {"mvtec_ad": "MVTec AD", "ksdd2": "KSDD2", "ksdd2_clean": "KSDD2", "viaduct": "VIADUCT"}
-"""Data sets as people write them."""
 
 
 def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:
@@ -268,8 +266,6 @@ def show_table(
 
     `runs` are the rows it was made from, as for `show`.
     """
-    from comet_core.tables import label  # tables are made for notebooks, too
-
     text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
     text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
     for column in text.columns.intersection(["detector", "strategy"]):

@@ -23,8 +23,7 @@ from comet_core.config import META, RunConfig
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
 from comet_core.features import FeatureSpec, feature_spec
-from comet_core.notebook import NAMES
-from comet_core.tables import label
+from comet_core.names import NAMES, label
 from comet_core.training import train
 
 SIZES = (2, 4, 6)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from comet_core.errors import InputError
+from comet_core.names import label
 from comet_core.speed import WAYS
-from comet_core.tables import label
 
 AIM = 15
 """How many times as long the usual way should take."""

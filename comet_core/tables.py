@@ -15,7 +15,7 @@ import pandas as pd
 
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, METHOD
-from comet_core.notebook import NAMES
+from comet_core.names import data_names, label, published
 from comet_core.statistics import paired_difference, summarise
 
 COLUMNS = {
@@ -28,28 +28,6 @@ COLUMNS = {
 threshold t of equation 1, set by the training scores alone."""
 DETECTION = ("precision", "recall", "f1")
 """The metrics of the paper's Table 1."""
-LABELS = {
-    "image_auroc": "I-AUROC",
-    "precision": "precision",
-    "recall": "recall",
-    "f1": "F1",
-    "simplenet": "SimpleNet",
-    "differnet": "DifferNet",
-    "memory_bank": "memory bank",
-    "softpatch": "SoftPatch",
-    "plain": "plain",
-    "comet": "CoMet",
-    "comet+": "CoMet+",
-}
-"""How metrics, detectors and strategies are written in tables and figures."""
-MVTEC_AD = frozenset(
-    (
-        *("bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut"),
-        *("pill", "screw", "tile", "toothbrush", "transistor", "wood", "zipper"),
-    )
-)
-"""The categories of MVTec AD. Its layout is everybody's, so a folder that only looks like it must
-not be set beside the paper's numbers for it."""
 REPORTED, MEASURED = "reported in the paper", "measured here"
 MINUS = "\N{MINUS SIGN}"
 
@@ -144,7 +122,7 @@ def beside(
         raise InputError("the runs of a data set differ in contamination; give those of one level.")
     table = table.merge(pd.DataFrame({"metric": list(metrics)}), how="cross")
     printed = reported()[["dataset", "detector", "strategy", "metric", "value"]]
-    printed = printed[printed["dataset"].isin(_published(rows))]
+    printed = printed[printed["dataset"].isin(published(rows))]
     ours = measured(rows, metrics)
     for strategy in (second, first):
         theirs = printed[printed["strategy"] == strategy].drop(columns="strategy")
@@ -198,11 +176,6 @@ def finding(table: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
-def label(name: str) -> str:
-    """A metric, detector or strategy as it is written in tables; itself if it has no other name."""
-    return LABELS.get(name, name)
-
-
 def _each(
     metrics: Sequence[str], compute: Callable[[str], pd.DataFrame], place: int
 ) -> pd.DataFrame:
@@ -251,26 +224,3 @@ def with_interval(value: float, low: float, high: float, sign: str = "+") -> str
     """`signed` with its interval, "+3.1 [-0.5, +6.7]", where there is one."""
     interval = "" if math.isnan(low) else f" [{signed(low, sign)}, {signed(high, sign)}]"
     return signed(value, sign) + interval
-
-
-def data_names(rows: pd.DataFrame) -> dict[str, str]:
-    """What to call each data set: stand-ins say so, and so do folders of unknown origin."""
-    found = {}
-    for dataset, part in rows.groupby("dataset", sort=False):
-        name = NAMES.get(str(dataset), str(dataset))
-        if part["synthetic"].all():
-            name += " stand-in"
-        elif dataset not in _published(rows):
-            name = "layout of " + name
-        found[str(dataset)] = name
-    return found
-
-
-def _published(rows: pd.DataFrame) -> list[str]:
-    """Data sets among the runs' that are, or stand in for, what their name says."""
-    known = []
-    for dataset, part in rows.groupby("dataset"):
-        ours = part["synthetic"].all() or set(part["category"]) <= MVTEC_AD
-        if dataset != "mvtec_ad" or ours:
-            known.append(str(dataset))
-    return known
