@@ -107,7 +107,12 @@ def findings(rows: pd.DataFrame) -> str:
             f" (aim: {AIM}; {verdict})."
         )
     worst = rows["score_difference"].max()
-    apart = f"differ by at most {worst:.0e} of their standard deviation" if worst else "are equal"
+    digit, exponent = f"{worst:.0e}".split("e")
+    apart = (
+        f"differ by at most ${digit} \\cdot 10^{{{int(exponent)}}}$ of their standard deviation"
+        if worst
+        else "are equal"
+    )
     words.append(f"The test scores of the two ways {apart} after the epochs that both trained.")
     lines = scaling(rows)
     if len(lines):

@@ -163,17 +163,18 @@ def flat(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(table: pd.DataFrame) -> str:
-    """One sentence on a table of `beside`: in how many rows the difference is settled."""
-    sentences = []
+    """A line on each metric of `beside`: in how many rows the difference is settled; Markdown."""
+    lines = []
     for metric, part in table.groupby("metric", sort=False):
         up = (part["measured_difference_low"] > 0).sum()
         down = (part["measured_difference_high"] < 0).sum()
-        sentences.append(
-            f"{label(str(metric))}: CoMet is ahead in {(part['measured_difference'] > 0).sum()} of "
-            f"{len(part)} rows, and the interval leaves out zero in {up} of them; it is behind in "
-            f"{(part['measured_difference'] < 0).sum()}, with zero left out in {down}."
+        ahead = (part["measured_difference"] > 0).sum()
+        lines.append(
+            f"- **{label(str(metric))}**: CoMet is ahead in {ahead} of {len(part)} rows, and the"
+            f" interval leaves out zero in {up} of them; it is behind in"
+            f" {(part['measured_difference'] < 0).sum()}, with zero left out in {down}."
         )
-    return " ".join(sentences)
+    return "\n".join(lines)
 
 
 def _each(

@@ -109,7 +109,7 @@ notebook.show_table(
 # are those of the first figure: what is asked of a model afterwards does not change its training.
 
 # %% mystnb={"figure": {"name": "fig-noise-overlap", "caption": "Mean I-AUROC with the injected images taken out of the test set (full marks, 95 % band) and left in it (open marks, 95 % bars)."}, "image": {"alt": "Panels for each detector and data set with solid lines without overlap and dashed lines with it, for plain training and CoMet."}}
-if overlap:
+if overlap and rows["overlap"].any():
     notebook.show(figures_evidence.overlap_curves(rows, made_from), runs)
 
 # %% [markdown]

@@ -103,8 +103,8 @@ def test_text_is_in_percent_with_signs_and_intervals(rows: pd.DataFrame) -> None
 
 def test_the_finding_counts_what_is_settled(rows: pd.DataFrame) -> None:
     assert tables.finding(tables.beside(rows)) == (
-        "I-AUROC: CoMet is ahead in 4 of 4 rows, and the interval leaves out zero in 4 of them; it "
-        "is behind in 0, with zero left out in 0."
+        "- **I-AUROC**: CoMet is ahead in 4 of 4 rows, and the interval leaves out zero in 4 of"
+        " them; it is behind in 0, with zero left out in 0."
     )
 
 
