@@ -55,6 +55,7 @@ def mutual_scores(maps: Mapping[str, Tensor], *, seed: int = 0) -> Tensor:
         raise InputError(f"images can be compared with each other from two on, got {count}.")
     generator = torch.Generator().manual_seed(seed)
     pooled = _pooled(maps)
+    del maps
     height, width = pooled.shape[1:3]
     points = _projected(pooled.flatten(1, 2), generator)
     del pooled

@@ -40,8 +40,10 @@ def prior_scores(
         return crossfitted(maps, config)
     if "pooled" in maps:
         spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
-        maps = features_of(spec).maps
-    scores = mutual_scores(maps, seed=config.seed)
+        # Without a name here they are gone as soon as they have been pooled.
+        scores = mutual_scores(features_of(spec).maps, seed=config.seed)
+    else:
+        scores = mutual_scores(maps, seed=config.seed)
     found = image_mutual_scores(scores)
     return torch.stack([contrast_scores(scores), found]) if config.rule == "contrast" else found
 
