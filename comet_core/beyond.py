@@ -270,7 +270,7 @@ def failures(rows: pd.DataFrame) -> str:
     weak = [name for name in ordered(gain) if gain[name] < paper]
     said = []
     if dear:
-        lost = ", ".join(f"*{name}* ({signed(harm[name])})" for name in dear)
+        lost = ", ".join(f"*{label(name)}* ({signed(harm[name])})" for name in dear)
         said.append(
             f"On clean data, in the worst case here, more than half a point is lost by {lost}: "
             "such a rule is no default."
@@ -278,7 +278,7 @@ def failures(rows: pd.DataFrame) -> str:
     else:
         said.append("On clean data none of the rules loses more than half a point.")
     if weak:
-        less = ", ".join(f"*{name}* ({signed(gain[name])})" for name in weak)
+        less = ", ".join(f"*{label(name)}* ({signed(gain[name])})" for name in weak)
         said.append(
             f"Less than the paper's rule, {signed(paper)} points over plain in the mean over the "
             f"contaminated levels, is gained by {less}."

@@ -139,7 +139,7 @@ def test_parameters_reach_the_figures(run: Run, data: Path) -> None:
     done = run(gallery, profile="smoke", data_root=relative, categories='["hide"]', strategy="soft")
     assert done.returncode == 0, done.stderr
     text = (run.folder / "out.ipynb").read_text(encoding="utf-8")  # type: ignore[attr-defined]
-    assert "simplenet soft" in text and "synthetic stand-in for MVTec AD" in text
+    assert "SimpleNet · soft" in text and "synthetic stand-in for MVTec AD" in text
     assert "bottle_cap" not in text
 
 
