@@ -100,6 +100,8 @@ def work(store: str, grid: dict[str, Any], engine: str = "in_process") -> None:
 if __name__ == "__main__":
     import json
 
+    # Else Ctrl-C is ignored where the tests run in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     work(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
 
 
