@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from comet_core import speed_record
 from comet_core.config import UNTRAINED
-from comet_core.errors import InputError
 from comet_core.speed_record import clock
 from comet_core.statistics import summarise
 
@@ -36,23 +35,9 @@ _COSTS = ("train_seconds", "test_seconds_per_image", "peak_memory_mb")
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What `benchmarks/peers.py --out` wrote; "rows" become a table.
-
-    Raises:
-        InputError: no such file, or another one.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        rows = pd.DataFrame(record["rows"])
-        if not {*BY, *_COSTS, "seed", "image_auroc"} <= set(rows.columns):
-            raise KeyError("rows")
-        return {**record, "rows": rows}
-    except FileNotFoundError:
-        raise InputError(f"there is no record '{path}'; `make bench-peers` writes it.") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"'{path}' is no record of the benchmark; `make bench-peers` writes one."
-        ) from None
+    """What `benchmarks/peers.py --out` wrote; see `speed_record.read_record`."""
+    columns = {*BY, *_COSTS, "seed", "image_auroc"}
+    return speed_record.read_record(path, "bench-peers", columns)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

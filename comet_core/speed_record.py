@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +56,28 @@ def scaling(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """What `benchmarks/speed.py --out` wrote; "rows" become a table.
+def read_record(path: Path, target: str = "bench", columns: Iterable[str] = ()) -> dict[str, Any]:
+    """What a benchmark wrote with `--out`; "rows" become a table.
+
+    Args:
+        path: the record.
+        target: what `make` calls the benchmark.
+        columns: what the rows must have.
 
     Raises:
         InputError: no such file, or another one.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {**record, "rows": pd.DataFrame(record["rows"])}
+        rows = pd.DataFrame(record["rows"])
+        if not set(columns) <= set(rows.columns):
+            raise KeyError("rows")
+        return {**record, "rows": rows}
     except FileNotFoundError:
-        raise InputError(f"there is no record '{path}'; `make bench` writes it.") from None
+        raise InputError(f"there is no record '{path}'; `make {target}` writes it.") from None
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            f"'{path}' is no record of the benchmark; `make bench` writes one."
+            f"'{path}' is no record of the benchmark; `make {target}` writes one."
         ) from None
 
 
