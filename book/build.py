@@ -44,6 +44,12 @@ GENERATED = BUILT / "generated"
 SITE = BUILT / "html"
 PROFILES = ("smoke", "demo", "paper")
 DECIDING = ("torch", "timm", "numpy", "pandas", "matplotlib", "scikit-learn", "seaborn")
+TYPESETTING = (
+    *("jupyter-book", "sphinx", "docutils", "pygments", "myst-nb", "myst-parser"),
+    *("sphinx-book-theme", "pydata-sphinx-theme", "sphinx-design", "sphinxcontrib-bibtex"),
+    *("sphinx-copybutton", "sphinx-togglebutton"),
+)
+"""Packages whose version decides how the pages come out; others come and go with the tests."""
 AFTER = {"claims": ("noise_curves", "results_tables")}
 """Notebooks that look up runs of others, and so are run after them, wherever they are read."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -363,9 +369,7 @@ def build_site(profile: str) -> None:
         if path.is_file() and "__pycache__" not in path.parts and BUILT not in path.parents
     ]
     parts += sorted(GENERATED.glob("*"))
-    versions = "\n".join(
-        sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())
-    )
+    versions = "\n".join(f"{name} {importlib.metadata.version(name)}" for name in TYPESETTING)
     inputs = [(path.relative_to(ROOT).as_posix(), path.read_bytes()) for path in parts]
     inputs.append(("versions", versions.encode()))
     stamp, stamp_file = digest(inputs), BUILT / "site.stamp"
