@@ -61,7 +61,7 @@ def test_the_verdict_follows_the_rows(gain: float, words: str) -> None:
 def test_harm_to_clean_data_is_told(harm: float, words: str) -> None:
     rows = beyond.prepared(runs(gain=1.0, harm=harm))
     assert f"{words} the 0.3 points" in beyond.findings(rows)
-    assert ("comet+" in beyond.failures(rows)) == (harm > beyond.HARMLESS)
+    assert ("CoMet+" in beyond.failures(rows)) == (harm > beyond.HARMLESS)
 
 
 def test_cost_counts_the_scores_from_before_training() -> None:
