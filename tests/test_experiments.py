@@ -409,14 +409,17 @@ def draw(root):
             Image.fromarray(pixels).save(root / "tile" / folder / f"{number:03}.png")
 
 
-def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypatch, capsys):
+def tiny(tmp_path, monkeypatch):
+    """Settings of runs on the data of `draw`, with a cache of their own."""
     draw(tmp_path / "data")
     monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "data"
+    return {"data_root": root, "category": "tile", "profile": "smoke", "image_size": 64}
+
+
+def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypatch, capsys):
     grid = {
-        "data_root": tmp_path / "data",
-        "category": "tile",
-        "profile": "smoke",
-        "image_size": 64,
+        **tiny(tmp_path, monkeypatch),
         "detector": ["simplenet", "differnet"],
         "strategy": ["plain", "comet"],
         "epochs": 2,
@@ -433,13 +436,8 @@ def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypat
 
 @pytest.mark.parametrize("detector", DETECTORS)
 def test_a_run_knows_its_score_under_the_other_protocol(detector, tmp_path, monkeypatch):
-    draw(tmp_path / "data")
-    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
     grid = {
-        "data_root": tmp_path / "data",
-        "category": "tile",
-        "profile": "smoke",
-        "image_size": 64,
+        **tiny(tmp_path, monkeypatch),
         "detector": detector,
         "strategy": "plain",
         "epochs": 1,
