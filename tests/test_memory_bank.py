@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import LocalOutlierFactor
 
+from comet_core.apart import Apart
 from comet_core.config import UNTRAINED, RunConfig, TrainingSettings
-from comet_core.detectors import DETECTORS, make_detector
+from comet_core.detectors import DETECTORS, make_detector, memory_bank
 from comet_core.detectors.memory_bank import greedy_coreset, local_outlier_factor
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
@@ -48,15 +49,31 @@ def test_a_coreset_spreads_and_holds_no_point_twice() -> None:
     assert (line - chosen).abs().min(1).values.max() <= 25
 
 
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5))
-def test_the_coreset_is_the_greedy_one(points: int, count: int, seed: int) -> None:
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 5), st.sampled_from([1, 3, 1024]))
+def test_the_coreset_is_the_greedy_one(points: int, count: int, seed: int, pool: int) -> None:
     x = torch.randn(points, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
-    chosen = greedy_coreset(x, count, torch.Generator().manual_seed(seed)).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory_bank, "POOL", pool)
+        chosen = greedy_coreset(x, count, torch.Generator().manual_seed(seed)).tolist()
     assert len(chosen) == len(set(chosen)) == min(points, count)
     distances = torch.cdist(x, x)
     for i in range(1, len(chosen) if count < points else 0):
         nearest = distances[:, chosen[:i]].min(1).values
         assert nearest[chosen[i]] >= nearest.max() - 1e-6
+
+
+def test_equal_points_are_chosen_once_each() -> None:
+    chosen = greedy_coreset(torch.zeros(50, 3), 20, torch.Generator().manual_seed(0))
+    assert len(set(chosen.tolist())) == 20
+
+
+@pytest.mark.parametrize("dtype", [torch.float, torch.double])
+def test_squared_distances_are_those_of_pairs(dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    rows, points = (torch.randn(n, 20, generator=g, dtype=dtype) for n in (7, 11))
+    found = Apart(points)(rows) + rows.square().sum(1, keepdim=True)
+    assert found.dtype == dtype
+    assert torch.allclose(found, torch.cdist(rows, points).square(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("neighbours", [1, 6, 100])

@@ -12,11 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from comet_core.apart import BLOCK, Apart
 from comet_core.detectors.patches import PatchDetector, PatchOptions
 from comet_core.errors import InputError
 
 PROJECTED = 64
 """Dimensions that the coreset is chosen in, after a random projection, as PatchCore does."""
+POOL = 1024
+"""Points that the next ones of the coreset are sought among before all are looked at again."""
 
 
 class MemoryBankOptions(PatchOptions):
@@ -54,16 +57,46 @@ def greedy_coreset(points: Tensor, count: int, generator: torch.Generator) -> Te
         projection = torch.randn(points.shape[1], PROJECTED, generator=generator)
         points = points @ (projection / PROJECTED**0.5)
     squares = points.square().sum(1)
-    chosen = torch.empty(count, dtype=torch.long)
-    newest = int(torch.randint(len(points), (), generator=generator))
     nearest = torch.full_like(squares, torch.inf)
-    for i in range(count):
-        chosen[i] = newest
-        to_newest = torch.addmv(squares, points, points[newest], alpha=-2) + squares[newest]
-        nearest = torch.minimum(nearest, to_newest)
-        nearest[newest] = -torch.inf
-        newest = int(nearest.argmax())
-    return chosen
+    chosen: list[int] = []
+    fresh = [int(torch.randint(len(points), (), generator=generator))]
+    while True:
+        _approach(nearest, points, squares, fresh)
+        chosen += fresh
+        if len(chosen) == count:
+            return torch.tensor(chosen)
+        fresh = _farthest(nearest, points, squares, count - len(chosen))
+
+
+def _approach(nearest: Tensor, points: Tensor, squares: Tensor, fresh: list[int]) -> None:
+    """Lower the squared distances (M,) to the nearest chosen point for those chosen since."""
+    apart = Apart(points[fresh])
+    parts = (one.split(apart.rows) for one in (nearest, points, squares))
+    for near, some, own in zip(*parts, strict=True):
+        torch.minimum(near, apart(some).amin(1) + own, out=near)
+    nearest[fresh] = -torch.inf
+
+
+def _farthest(nearest: Tensor, points: Tensor, squares: Tensor, most: int) -> list[int]:
+    """The next choices, at least one and at most so many: as many as the farthest points decide.
+
+    Distances to the nearest chosen point only shrink. So long as one of the farthest is still
+    farther than any other point was, it is the farthest of all, whatever the others are by now.
+    """
+    near, who = nearest.topk(min(POOL + 1, len(nearest)))
+    limit = float(near[-1])
+    some, own = points[who], squares[who]
+    found: list[int] = []
+    newest = 0
+    while len(found) < most:
+        found.append(int(who[newest]))
+        apart = torch.addmv(own, some, some[newest], alpha=-2).add_(own[newest])
+        torch.minimum(near, apart, out=near)
+        near[newest] = -torch.inf
+        newest = int(near.argmax())
+        if near[newest] < limit:
+            break
+    return found
 
 
 def local_outlier_factor(points: Tensor, neighbours: int) -> Tensor:
@@ -81,9 +114,12 @@ def local_outlier_factor(points: Tensor, neighbours: int) -> Tensor:
     count = points.shape[1]
     if count < 3:
         return torch.ones(points.shape[:2])
-    distances = torch.cdist(points, points)
-    distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    near, who = distances.topk(min(neighbours, count - 1), largest=False)
+    points = points.contiguous()
+    squares = points.square().sum(2)
+    apart = torch.baddbmm(squares[:, None], points, points.mT, alpha=-2)
+    apart.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+    near, who = apart.topk(min(neighbours, count - 1), largest=False)
+    near = (near + squares[..., None]).clamp(min=0).sqrt()
     reach_of_each = near[..., -1]  # the distance to the last neighbour
     of_neighbours = reach_of_each.gather(1, who.flatten(1)).view(who.shape)
     # Where points coincide, the density is large but finite.
@@ -137,25 +173,38 @@ class MemoryBank(PatchDetector):
 
     def part_scores(self, samples: Tensor) -> Tensor:
         """Distance to the nearest remembered patch, times its weight."""
-        return self._distances(samples, None)
+        return self._distances(samples, own=True)
 
     @torch.no_grad()
     def training_scores(self, samples: Tensor) -> Tensor:
         """Part scores (N, P) by the patches of other images: its own are at distance zero."""
         if self.owner.unique().numel() < 2:
             return self.scores(samples)
-        images = torch.arange(len(samples)).split(max(1, 8192 // samples.shape[1]))
-        return torch.cat([self._distances(samples[index], index) for index in images])
+        return self._distances(samples, own=False)
 
-    def _distances(self, samples: Tensor, images: Tensor | None) -> Tensor:
-        flat = samples.flatten(0, 1)
-        squares = torch.addmm(self.bank.square().sum(1), flat, self.bank.T, alpha=-2)
-        if images is not None:
-            own = images[:, None, None] == self.owner
-            squares.view(*samples.shape[:2], -1).masked_fill_(own, torch.inf)
-        nearest, which = squares.min(1)
-        distances = (nearest + flat.square().sum(1)).clamp(min=0).sqrt()
-        return (distances * self.weight[which]).view(samples.shape[:2])
+    def _distances(self, samples: Tensor, own: bool) -> Tensor:
+        """Weighted distances (N, P) to the nearest remembered patch.
+
+        Without `own`, samples are those that the bank was chosen from, and none is compared with
+        patches of its own image.
+        """
+        apart = Apart(self.bank)
+        weighted = bool((self.weight != 1).any())  # else nobody needs to know which is the nearest
+        found = torch.empty(samples.shape[:2])
+        for image, (patches, target) in enumerate(zip(samples.float(), found, strict=True)):
+            barred = None if own else (self.owner == image).nonzero()[:, 0]
+            for some, out in zip(patches.split(apart.rows), target.split(apart.rows), strict=True):
+                squares = apart(some)
+                if barred is not None:
+                    squares.index_fill_(1, barred, torch.inf)
+                if weighted:
+                    nearest, which = squares.min(1)
+                else:
+                    nearest = squares.amin(1)
+                torch.sqrt((nearest + some.square().sum(1)).clamp(min=0), out=out)
+                if weighted:
+                    out *= self.weight[which]
+        return found
 
     def part_map(self, scores: Tensor) -> Tensor:
         """Scores (B, H, W) of patch scores (B, P), on the grid of the finest layer."""
@@ -189,7 +238,7 @@ class SoftPatch(MemoryBank):
 
     def _examined(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         count = len(samples)
-        places = max(1, 2**24 // count**2)  # of one chunk: some 64 MB of distances
+        places = max(1, BLOCK // 4 // count**2)  # of one chunk, so that it stays in the cache
         factors = torch.cat(
             [
                 local_outlier_factor(chunk.transpose(0, 1), self.options.neighbours)
