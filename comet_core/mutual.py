@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from comet_core.apart import Apart
 from comet_core.errors import InputError
 
 GRID = 16
@@ -62,16 +63,15 @@ def mutual_scores(maps: Mapping[str, Tensor], *, seed: int = 0) -> Tensor:
     per_image = min(height * width, max(1, BANK // count))
     chosen = torch.rand(count, height * width, generator=generator).topk(per_image).indices
     bank = torch.take_along_dim(points, chosen[..., None], dim=1).flatten(0, 1)
-    squares = bank.square().sum(1)
-    nearest = min(NEAREST, count - 1)
+    apart, nearest = Apart(bank), min(NEAREST, count - 1)
     scores = torch.empty(count, height * width)
-    for image, own in enumerate(points):
-        # Squared distances up to the patch's own square, which is the same for all of its row.
-        apart = torch.addmm(squares, own, bank.T, alpha=-2)
-        closest = apart.view(-1, count, per_image).amin(2)
-        closest[:, image] = float("inf")
-        closest = closest.topk(nearest, largest=False).values + own.square().sum(1, keepdim=True)
-        scores[image] = closest.clamp(min=0).sqrt().mean(1)
+    for image, (patches, target) in enumerate(zip(points, scores, strict=True)):
+        for some, out in zip(patches.split(apart.rows), target.split(apart.rows), strict=True):
+            closest = apart(some).view(-1, count, per_image).amin(2)
+            closest[:, image] = torch.inf
+            closest = closest.topk(nearest, largest=False).values
+            closest += some.square().sum(1, keepdim=True)
+            torch.mean(closest.clamp(min=0).sqrt(), 1, out=out)
     return scores.view(count, height, width)
 
 
@@ -126,7 +126,9 @@ def _pooled(maps: Mapping[str, Tensor]) -> Tensor:
     for start in range(0, count, 64):
         layers = []
         for name in sorted(maps):
+            # Channels last, as they will lie: the same numbers in a fraction of the time.
             some = maps[name][start : start + 64].float()
+            some = some.contiguous(memory_format=torch.channels_last)
             some = F.avg_pool2d(some, 3, 1, 1, count_include_pad=False)
             layers.append(F.adaptive_avg_pool2d(some, size))
         pooled[start : start + 64] = torch.cat(layers, 1).movedim(1, -1)
