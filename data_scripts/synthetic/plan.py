@@ -161,10 +161,9 @@ def _options(sample: Sample) -> dict[str, str]:
 
 def changed(image: Array, clean: Array, closing: int = 2) -> NDArray[np.bool_]:
     """Where a defect shows: (H, W), closed over gaps, without specks of under 4 pixels."""
-    difference = np.abs(image - clean)
-    if difference.ndim == 3:
-        difference = difference.max(axis=-1)
-    inside = difference > MASK_LEVELS
+    inside = np.abs(image - clean) > MASK_LEVELS
+    if inside.ndim == 3:
+        inside = inside[..., 0] | inside[..., 1] | inside[..., 2]
     square = np.ones((3, 3), bool)
     inside = ndimage.binary_closing(np.pad(inside, closing), square, iterations=closing)
     inside = inside[closing:-closing, closing:-closing]

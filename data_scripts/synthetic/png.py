@@ -28,12 +28,14 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """
     height, width = pixels.shape[:2]
     colour = {2: 0, 3: 2}[pixels.ndim]
-    values = pixels.reshape(height, width, -1).astype(np.int16)
+    values = pixels.reshape(height, -1)
     left, above = np.zeros_like(values), np.zeros_like(values)
-    left[:, 1:], above[1:] = values[:, :-1], values[:-1]
-    rows = np.empty((height, 1 + values[0].size), np.uint8)
+    step = values.shape[1] // width
+    left[:, step:], above[1:] = values[:, :-step], values[:-1]
+    rows = np.empty((height, 1 + values.shape[1]), np.uint8)
     rows[:, 0] = 3  # the filter type "average"
-    rows[:, 1:] = ((values - (left + above) // 2) & 255).reshape(height, -1)
+    # The mean of two bytes in bytes: what they share, and half of what they do not.
+    np.subtract(values, (left & above) + ((left ^ above) >> 1), out=rows[:, 1:])
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", _compress(rows.reshape(-1))), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -54,11 +56,11 @@ def _compress(data: NDArray[np.uint8]) -> bytes:
     order = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
     head = [(1, 1), (2, 2), (0, 5), (0, 5), (len(order) - 4, 4)]
     head += [(4 if symbol < 16 else 0, 3) for symbol in order]
-    bits = [np.array([value for value, _ in head]), nibble[told], codes[data], codes[[_END]]]
+    bits = [np.array([value for value, _ in head]), nibble[told], codes.take(data), codes[[_END]]]
     widths = [
         np.array([width for _, width in head]),
         np.full(len(told), 4),
-        lengths[data],
+        lengths.take(data),
         lengths[[_END]],
     ]
     block = _pack(np.concatenate(bits), np.concatenate(widths))
@@ -106,7 +108,8 @@ def _pack(values: NDArray[np.int64], widths: NDArray[np.int64]) -> bytes:
     shifted = values.astype(np.uint64) << (starts & 31).astype(np.uint64)
     word = starts >> 5
     # Each 32-bit word begins at least one code, so the groups are words 0, 1, 2, ...
-    sums = np.add.reduceat(shifted, np.flatnonzero(np.diff(word, prepend=-1)))
+    first = np.append(0, 1 + np.flatnonzero(word[1:] != word[:-1]))
+    sums = np.add.reduceat(shifted, first)
     words = np.zeros(len(sums) + 1, np.uint64)
     words[:-1] = sums & np.uint64(0xFFFFFFFF)
     words[1:] |= sums >> np.uint64(32)
