@@ -13,7 +13,7 @@ from comet_core.confidence import weighted_loss
 from comet_core.config import TrainingSettings
 from comet_core.detectors.base import Detector
 from comet_core.detectors.simplenet import SimpleNet
-from comet_core.meta import Batch, Parameters, Tasks, sample_tasks
+from comet_core.meta import Batch, Parameters, split_tasks
 from comet_core.training import MetaStepper, PlainStepper
 from comet_core.uncertainty import LossWindow, determinant
 
@@ -64,20 +64,18 @@ class Alternating(PlainStepper):
 
     def _outer(self, batch: Batch) -> None:
         s = self.settings
-        own = torch.Generator().manual_seed(self.count)  # the loop's draws stay those without it
-        tasks = sample_tasks(len(batch[0]), s.tasks, s.validation_share, own)
+        parts, _ = split_tasks(batch, s.tasks, s.validation_share)
         theta = list(self.detector.parameters())
         difference = [torch.zeros_like(p) for p in theta]
-        for index in tasks.train:
+        for samples, weights, *noise in zip(*parts, strict=True):
             model = copy.deepcopy(self.detector)
             inner = torch.optim.Adam(model.parameters(), lr=INNER_RATE)
-            samples, weights, *noise = (one[index] for one in batch)
             for _ in range(INNER_STEPS):
                 inner.zero_grad()
                 weighted_loss(model(samples, *noise), weights).backward()
                 inner.step()
             for total, p, q in zip(difference, model.parameters(), theta, strict=True):
-                total.add_((p - q).detach(), alpha=1 / len(tasks.train))
+                total.add_((p - q).detach(), alpha=1 / len(parts[0]))
         with torch.no_grad():
             for p, change, moved in zip(theta, difference, self.moved, strict=True):
                 step = self.sign * OUTER_STEP * change
@@ -104,20 +102,16 @@ class MixedPairs(MetaStepper):
     def __init__(self, detector: Detector, settings: TrainingSettings) -> None:
         super().__init__(detector, settings)
         self.window = ReleasedWindow(100 * settings.window)
-        self.own = torch.Generator().manual_seed(settings.seed)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         values = super().__call__(batch, generator)
-        share = self.settings.validation_share
-        tasks = sample_tasks(len(batch[0]), ORDINARY_PAIRS, share, self.own)
+        parts = split_tasks(batch, ORDINARY_PAIRS, self.settings.validation_share)
         theta = {name: p.detach() for name, p in self.detector.named_parameters()}
         with torch.no_grad():
-            for train, held_out in zip(*tasks, strict=True):
-                pair = [
-                    [self.loss(theta, tuple(one[index] for one in batch)).item()]
-                    for index in (train, held_out)
-                ]
-                self.window.extend(*pair)
+            train, held_out = (
+                [self.loss(theta, one).item() for one in zip(*part, strict=True)] for part in parts
+            )
+            self.window.extend(train, held_out)
         return values
 
 
@@ -167,9 +161,9 @@ class TwoModelsSimpleNet(SimpleNet):
 class TwoModels(MetaStepper):
     """A8: the inner loop adapts one model, the outer loop judges another."""
 
-    def split(self, batch: Batch, tasks: Tasks) -> tuple[Batch, Batch]:
+    def split(self, batch: Batch) -> tuple[Batch, Batch]:
         """The parts of the tasks, each with a mark that says which loop it is for."""
-        train, held_out = super().split(batch, tasks)
+        train, held_out = super().split(batch)
         return (*train, torch.ones_like(train[1])), (*held_out, torch.zeros_like(held_out[1]))
 
     def loss(self, parameters: Parameters, batch: Batch) -> Tensor:

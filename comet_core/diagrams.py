@@ -49,7 +49,7 @@ STEPS = (
     Box(LEFT, 2, "Scores a", "of every image", "", "training.confidence", "data"),
     Box(LEFT, 3, "Threshold t", "from the quartiles", "1", "confidence.iqr_threshold", "data"),
     Box(LEFT, 4, "Weights w", "min(1, t / a)", "2", "confidence.confidence_weights", "data"),
-    Box(RIGHT, 2, "Tasks", "train and validation", "", "meta.sample_tasks", "model"),
+    Box(RIGHT, 2, "Tasks", "train and validation", "", "meta.split_tasks", "model"),
     Box(RIGHT, 3, "Inner loop", "θ′ = θ − α∇L", "7", "meta.adapt", "model"),
     Box(
         RIGHT,

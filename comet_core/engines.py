@@ -212,7 +212,7 @@ def _serve(
     )  # Ctrl-C reaches the parent, which ends the workers
     os.environ.clear()
     os.environ.update(environment)
-    _keep_freed_memory()
+    keep_freed_memory()
     if "torch" in sys.modules:  # was loaded by the server, and has read the server's environment
         sys.modules["torch"].set_num_threads(threads)
     with contextlib.suppress(EOFError, OSError):
@@ -220,7 +220,7 @@ def _serve(
             connection.send(attempt(function, connection.recv(), retries))
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed arrays for the next run, up to 256 MiB each; elsewhere do nothing.
 
     It would hand each back to the system, which then clears every page of the next array before its

@@ -51,13 +51,6 @@ class Functional:
                 place[name] = kept
 
 
-class Tasks(NamedTuple):
-    """Positions of samples: row i of `train` (T, m) and of `validation` (T, k) is task i."""
-
-    train: Tensor
-    validation: Tensor
-
-
 class MetaStep(NamedTuple):
     """What an outer step yields.
 
@@ -73,17 +66,25 @@ class MetaStep(NamedTuple):
     val_losses: Tensor
 
 
-def sample_tasks(
-    count: int, tasks: int, validation_share: float, generator: torch.Generator | None = None
-) -> Tasks:
-    """Divide `count` samples at random into equal tasks, and each into its two parts.
+def split_tasks(batch: Batch, tasks: int, validation_share: float) -> tuple[Batch, Batch]:
+    """Divide a batch into equal tasks, and each into its two parts.
 
-    Tasks do not share samples. Of samples that do not divide evenly the remainder sits this step
-    out; with fewer than two samples a task, there are fewer tasks.
+    Tasks are stretches of the batch, whose samples must come in random order, and do not share
+    samples. Of samples that do not divide evenly the last sit this step out; with fewer than two
+    samples a task, there are fewer tasks.
+
+    Args:
+        batch: tensors (B, ...), one row a sample.
+        tasks: T, at least 1.
+        validation_share: of the samples of a task, between 0 and 1; either part gets at least one.
+
+    Returns:
+        The training parts (T, m, ...) and the validation parts (T, k, ...): views, not copies.
 
     Raises:
         InputError: for fewer than two samples, since a task needs one on either side.
     """
+    count = len(batch[0])
     if count < 2:
         raise InputError("a task needs two images, one to adapt to and one to validate on; got 1.")
     if not 0 < validation_share < 1:
@@ -91,8 +92,11 @@ def sample_tasks(
     tasks = min(tasks, count // 2)
     size = count // tasks
     held_out = min(size - 1, max(1, round(validation_share * size)))
-    order = torch.randperm(count, generator=generator)[: tasks * size].view(tasks, size)
-    return Tasks(train=order[:, held_out:], validation=order[:, :held_out])
+    divided = [one[: tasks * size].unflatten(0, (tasks, size)) for one in batch]
+    return (
+        tuple(one[:, held_out:] for one in divided),
+        tuple(one[:, :held_out] for one in divided),
+    )
 
 
 def adapt(

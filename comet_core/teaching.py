@@ -22,7 +22,7 @@ from comet_core.config import Strategy, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.detectors.differnet import DifferNet
 from comet_core.errors import InputError
-from comet_core.meta import Batch, MetaStep, Parameters, adapt, meta_gradient, sample_tasks
+from comet_core.meta import Batch, MetaStep, Parameters, adapt, meta_gradient, split_tasks
 from comet_core.training import fit
 
 Array = NDArray[np.float64]
@@ -325,9 +325,8 @@ def bowl_tasks(
     generator = torch.Generator().manual_seed(seed)
     samples = torch.randn(tasks * size, 2, generator=generator) * 1.2 + torch.tensor([1.0, -0.5])
     samples[:anomalous] = torch.tensor([3.4, 2.4]) + 0.2 * samples[:anomalous]
-    parts = sample_tasks(len(samples), tasks, 1 / 3, generator)
-    train, validation = samples[parts.train], samples[parts.validation]
-    return (train, torch.ones(train.shape[:2])), (validation, torch.ones(validation.shape[:2]))
+    order = torch.randperm(len(samples), generator=generator)
+    return split_tasks((samples[order], torch.ones(len(samples))), tasks, 1 / 3)
 
 
 def one_task(batch: Batch, task: int) -> Batch:

@@ -30,7 +30,7 @@ from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
-from comet_core.meta import Batch, Functional, Parameters, Tasks, meta_gradient, sample_tasks
+from comet_core.meta import Batch, Functional, Parameters, meta_gradient, split_tasks
 from comet_core.rules import first_weights, next_weights
 from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
 
@@ -303,21 +303,22 @@ class MetaStepper:
         samples, weights, *noise = batch
         return weighted_loss(self.call(parameters, samples, *noise), weights)
 
-    def split(self, batch: Batch, tasks: Tasks) -> tuple[Batch, Batch]:
+    def split(self, batch: Batch) -> tuple[Batch, Batch]:
         """The training parts (T, m, ...) and the validation parts (T, k, ...) of the tasks."""
-        train = tuple(one[tasks.train] for one in batch)
-        return train, tuple(one[tasks.validation] for one in batch)
+        return split_tasks(batch, self.settings.tasks, self.settings.validation_share)
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         s = self.settings
         sigma = self.window.covariance()
         lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma).item()
-        tasks = sample_tasks(len(batch[0]), s.tasks, s.validation_share, generator)
+        # The gradients of the step before would be in the way of those of this one: for a flow all
+        # that a step touches then no longer fits the processor's cache.
+        self.detector.zero_grad(set_to_none=True)
         parameters = dict(self.detector.named_parameters())
         result = meta_gradient(
             self.loss,
             {name: p.detach() for name, p in parameters.items()},
-            *self.split(batch, tasks),
+            *self.split(batch),
             alpha=s.alpha,
             steps=s.inner_steps,
             order=s.order,

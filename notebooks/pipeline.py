@@ -37,7 +37,7 @@ interactive.show_inline(
 # 2. {func}`~comet_core.training.confidence` scores every training image with the detector as it is, and
 #    turns scores into weights by {func}`~comet_core.confidence.iqr_threshold` {eq}`eq-threshold` and
 #    {func}`~comet_core.confidence.confidence_weights` {eq}`eq-weight`.
-# 3. {func}`~comet_core.meta.sample_tasks` cuts a batch into tasks;
+# 3. {func}`~comet_core.meta.split_tasks` cuts a batch into tasks;
 #    {func}`~comet_core.meta.adapt` takes the inner step {eq}`eq-inner` of each.
 # 4. {func}`~comet_core.confidence.weighted_loss` {eq}`eq-data-loss` of both parts of a task, at
 #    $\theta'$, is a pair for {func}`~comet_core.uncertainty.loss_covariance` {eq}`eq-sigma`, and

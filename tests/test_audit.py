@@ -14,7 +14,7 @@ from comet_core import audit, audit_report, audit_steps, figures_effects, metric
 from comet_core.config import RunConfig, TrainingSettings
 from comet_core.detectors.simplenet import SimpleNet
 from comet_core.errors import InputError
-from comet_core.meta import Batch, sample_tasks
+from comet_core.meta import Batch
 from comet_core.training import MetaStepper, confidence, train
 from comet_core.uncertainty import LossWindow, determinant
 
@@ -149,7 +149,7 @@ def test_the_inner_loop_has_a_model_of_its_own() -> None:
     detector.inner = False
 
     step = audit_steps.TwoModels(detector, SETTINGS)
-    train_part, held_out = step.split(batch, sample_tasks(12, 2, 0.3, drawn()))
+    train_part, held_out = step.split(batch)
     assert train_part[-1].all() and not held_out[-1].any()
     step(batch, drawn())
     assert not detector.inner

@@ -253,13 +253,27 @@ def test_batch_norm_is_pure_in_training_and_exact_in_scoring() -> None:
     y = norm(x)
     assert torch.allclose(y.mean(0), torch.zeros(3), atol=1e-5)
     assert all(torch.equal(before[k], v) for k, v in norm.state_dict().items())
-    norm.measure(x, torch.ones(50))
+    norm.mean, norm.variance = x.mean(0), x.var(0, unbiased=False)
     gain, shift = norm.affine()
     assert torch.allclose(gain * x + shift, y, atol=1e-4)
-    twice = torch.cat([x, x[:10]])
-    norm.measure(twice, torch.tensor([0.5] * 10 + [1.0] * 40 + [0.5] * 10))
-    assert torch.allclose(norm.mean, x.mean(0), atol=1e-4)
-    assert torch.allclose(norm.variance, x.var(0, unbiased=False), atol=1e-4)
+
+
+def test_normalisation_for_scoring_is_that_of_weighted_patches_and_their_fakes() -> None:
+    g = torch.Generator().manual_seed(0)
+    detector = make_detector("simplenet", {"hidden": 8, "noise_std": 0.7})
+    assert isinstance(detector, SimpleNet)
+    samples = detector.fit_input({"stride8": 5 + 2 * torch.randn(6, 3, 4, 4, generator=g)})
+    weights = torch.tensor([1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
+    detector.calibrate(samples, weights)
+    with torch.no_grad():  # by drawing: many fakes of each patch, as often as its weight says
+        drawn = detector.adaptor(samples.flatten(0, 1).repeat(4000, 1))
+        fakes = drawn + 0.7 * torch.randn(drawn.shape, generator=g)
+        hidden = detector.hidden(torch.cat([drawn, fakes]))
+        share = weights.repeat_interleave(16).repeat(8000)[:, None]
+        mean = (share * hidden).sum(0) / share.sum()
+        variance = (share * (hidden - mean).square()).sum(0) / share.sum()
+    assert torch.allclose(detector.norm.mean, mean, atol=0.01)
+    assert torch.allclose(detector.norm.variance, variance, rtol=0.01)
 
 
 def test_images_without_weight_shift_neither_input_nor_normalisation() -> None:
@@ -282,15 +296,21 @@ def test_images_without_weight_shift_neither_input_nor_normalisation() -> None:
     assert not torch.allclose(one.scores(alone), other.scores(alone), rtol=1e-2)
 
 
-def test_a_sketch_is_every_second_patch_of_every_second_row() -> None:
+def test_a_sketch_is_every_third_patch_of_every_third_row() -> None:
     detector = make_detector("simplenet", {})
     detector.grid = (16, 20)
     samples = torch.arange(2 * 320.0).view(2, 320, 1)
-    rows, columns = range(0, 16, 2), range(0, 20, 2)
+    rows, columns = range(1, 16, 3), range(1, 20, 3)
     wanted = [20 * row + column for row in rows for column in columns]
     assert detector.sketch(samples)[1].squeeze(1).tolist() == [320 + place for place in wanted]
     detector.grid = (8, 40)
     assert detector.sketch(samples) is samples
+
+
+def test_a_sketch_of_views_is_every_second_one() -> None:
+    samples = torch.arange(8.0).view(2, 4, 1)
+    sketch = make_detector("differnet", {}).sketch(samples)
+    assert sketch.squeeze(-1).tolist() == [[0.0, 2.0], [4.0, 6.0]]
 
 
 def test_input_is_standardised_over_all_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,14 +333,14 @@ def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
     monkeypatch.setattr(base, "SAMPLES_MEMORY", 1000)
     detector = make_detector("simplenet", {"hidden": 8})
     samples = detector.fit_input(maps)
-    assert samples.shape == (4, 64, 3) and samples.dtype == torch.half
+    assert samples.shape == (4, 25, 3) and samples.dtype == torch.half
     full = detector.sketch(detector.prepare(maps))
     assert torch.allclose(samples.float(), full, rtol=2e-3, atol=2e-3)
     assert torch.allclose(samples.float().mean((0, 1)), torch.zeros(3), atol=1e-3)
     chosen = TrainingSettings(strategy="comet", epochs=2, warmup_epochs=1, batch_size=2, tasks=1)
     training = train(detector, samples, list("abcd"), chosen)
     assert training.final.image_scores.dtype == torch.float32
-    assert detector.scores(samples).shape == (4, 64)
+    assert detector.scores(samples).shape == (4, 25)
     assert detector.map_scores(maps).shape == (4, 256)
 
 

@@ -156,6 +156,10 @@ class DifferNet(Detector):
         """Mean z^2 of each view."""
         return self.flow(samples)[0].square().mean(-1)
 
+    def sketch(self, samples: Tensor) -> Tensor:
+        """Every second view: the others show the same image, turned by as much again."""
+        return samples[:, ::2]
+
     def optimiser(self, learning_rate: float) -> torch.optim.Optimizer:
         """Adam with the published betas, epsilon and weight decay."""
         return torch.optim.Adam(
