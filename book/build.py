@@ -24,7 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ TYPESETTING = (
 """Packages whose version decides how the pages come out; others come and go with the tests."""
 AFTER = {"claims": ("noise_curves", "results_tables")}
 """Notebooks that look up runs of others, and so are run after them, wherever they are read."""
+ALONE = ("reproduce_the_paper",)
+"""Notebooks that time computations, which neighbours on the same core would slow down."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL|Error|Exception): ")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -144,33 +146,84 @@ def _with_sections(chapters: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[st
 
 
 def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str) -> None:
-    """Bring the executed copies of the named notebooks up to date."""
+    """Bring the executed copies of the named notebooks up to date.
+
+    Those that keep one core busy run one after the other beside those that start workers.
+
+    Raises:
+        BuildError: a notebook failed; those that were running are finished before.
+    """
     code = package_code()
-    for number, name in enumerate(in_running_order(names), 1):
-        source, target = SOURCES / f"{name}.ipynb", EXECUTED / f"{name}.ipynb"
-        stamp = notebook_stamp(source, parameters, code, data)
-        where = f"      {number} of {len(names)}: {name}"
-        if read_stamp(target) == stamp:
-            print(f"{where}, up to date", flush=True)
-            continue
-        started = time.perf_counter()
-        with ticking(where):
-            notebook = execute(source, parameters)
-        seconds = time.perf_counter() - started
-        record = {
-            "stamp": stamp,
-            "seconds": round(seconds, 1),
-            "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-            "parameters": dict(parameters),
-            "versions": versions(),
-            "made": made(notebook),
-            "notes": notes(notebook),
-        }
-        write(target, nbformat.writes(tidied(notebook, record)))
-        print(f"{where}, done in {clock(seconds)}", flush=True)
+    places = {name: number for number, name in enumerate(in_running_order(names), 1)}
+    aside = [name for name in places if name not in ALONE and not starts_workers(name)]
+    failures: list[Exception] = []
+
+    def bring(name: str, *, ticks: bool) -> None:
+        where = f"      {places[name]} of {len(names)}: {name}"
+        bring_up_to_date(name, where, parameters, code, data, ticks=ticks)
+
+    def run_aside() -> None:
+        try:
+            for name in aside:
+                bring(name, ticks=False)
+        except Exception as error:
+            failures.append(error)
+
+    # After Ctrl-C the process ends without waiting, and Jupyter ends the kernel.
+    lane = threading.Thread(target=run_aside, daemon=True)
+    lane.start()
+    try:
+        for name in places:
+            if not failures and name not in aside and name not in ALONE:
+                bring(name, ticks=True)
+    except BuildError as error:
+        failures.append(error)
+    lane.join()
+    if failures:
+        raise failures[0]
+    for name in places:
+        if name in ALONE:
+            bring(name, ticks=True)
     for stale in EXECUTED.glob("*.ipynb"):
         if stale.stem not in names:
             stale.unlink()
+
+
+def starts_workers(name: str) -> bool:
+    """Whether a notebook runs its experiments on all cores: it can be told by which engine."""
+    cells = read_notebook(SOURCES / f"{name}.ipynb").cells
+    return any(re.search(r"^engine: str", cell.source, re.MULTILINE) for cell in cells)
+
+
+def bring_up_to_date(
+    name: str, where: str, parameters: Mapping[str, Any], code: str, data: str, *, ticks: bool
+) -> None:
+    """Run a notebook unless its executed copy is up to date, and say so after the words `where`."""
+    source, target = SOURCES / f"{name}.ipynb", EXECUTED / f"{name}.ipynb"
+    stamp = notebook_stamp(source, parameters, code, data)
+    if read_stamp(target) == stamp:
+        announce(f"{where}, up to date")
+        return
+    started = time.perf_counter()
+    with ticking(where) if ticks else nullcontext():
+        notebook = execute(source, parameters)
+    seconds = time.perf_counter() - started
+    record = {
+        "stamp": stamp,
+        "seconds": round(seconds, 1),
+        "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "parameters": dict(parameters),
+        "versions": versions(),
+        "made": made(notebook),
+        "notes": notes(notebook),
+    }
+    write(target, nbformat.writes(tidied(notebook, record)))
+    announce(f"{where}, done in {clock(seconds)}")
+
+
+def announce(line: str) -> None:
+    """Print a line, on a terminal in the place of the time that is shown there."""
+    print("\r\033[K" if sys.stdout.isatty() else "", line, sep="", flush=True)
 
 
 def notebook_stamp(source: Path, parameters: Mapping[str, Any], code: str, data: str) -> str:

@@ -136,6 +136,27 @@ def test_a_failing_notebook_stops_the_build_and_leaves_no_result(folders: Simple
     assert not (folders.executed / "bad.ipynb").exists()
 
 
+@pytest.mark.notebook
+def test_a_notebook_without_workers_runs_beside_those_with(folders: SimpleNamespace) -> None:
+    meet = "import pathlib, time\nhere = pathlib.Path(r'{}')\n(here / '{}').touch()\n"
+    meet += "end = time.time() + 60\n"
+    meet += "while not (here / '{}').exists():\n    assert time.time() < end\n    time.sleep(0.1)"
+    place = folders.source
+    notebook_file(place / "many.ipynb", "engine: str = 'x'", meet.format(place, "many", "single"))
+    notebook_file(place / "single.ipynb", "n: int = 1", meet.format(place, "single", "many"))
+    build.run_notebooks(["many", "single"], {}, "data")  # each waits for the other to begin
+    assert {path.stem for path in folders.executed.glob("*.ipynb")} == {"many", "single"}
+
+
+@pytest.mark.notebook
+def test_a_failure_beside_stops_the_build_as_well(folders: SimpleNamespace) -> None:
+    notebook_file(folders.source / "many.ipynb", "engine: str = 'x'")
+    notebook_file(folders.source / "single.ipynb", "n: int = 1", "1 / 0")
+    with pytest.raises(build.BuildError, match=r"single\.ipynb stopped in a cell"):
+        build.run_notebooks(["many", "single"], {}, "data")
+    assert not (folders.executed / "single.ipynb").exists()
+
+
 def test_pairs_follow_the_file_that_was_edited_last(tmp_path: Path) -> None:
     script = tmp_path / "a.py"
     script.write_text("# %%\nx = 1\n", encoding="utf-8")
