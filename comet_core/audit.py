@@ -36,6 +36,7 @@ from comet_core.datasets.base import ANOMALOUS, images
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector
 from comet_core.detectors.simplenet import SimpleNet
+from comet_core.devices import device
 from comet_core.errors import InputError
 from comet_core.features import extract, feature_spec
 from comet_core.pipeline import RunOutput, listed
@@ -181,6 +182,7 @@ def execute(config: RunConfig) -> RunOutput:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         samples = detector.fit_input(learn.maps)
+    detector.to(device())
     held = detector.prepare(test.maps)
     found = {record.id: record.label for record in (*dataset.train, *dataset.test)}
     labels = np.array([found[one] for one in test.ids])

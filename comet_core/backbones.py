@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from comet_core.devices import PROCESSOR
 from comet_core.errors import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -225,33 +226,18 @@ class Backbone(nn.Module):
         return dict(zip(self.layers, maps, strict=True))
 
 
-def usable_device(name: str) -> torch.device:
-    """The torch device of this name.
-
-    Raises:
-        InputError: there is no such device, or it cannot be used here.
-    """
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(
-            f"device '{name}' does not exist here, or PyTorch was built without it; use 'cpu'."
-        ) from None
-
-
 @cache
-def load_backbone(name: str, layers: tuple[str, ...], device: str = "cpu") -> Backbone:
+def load_backbone(name: str, layers: tuple[str, ...], place: torch.device = PROCESSOR) -> Backbone:
     """Load a backbone once per process.
 
     Args:
         name: a key of `BACKBONES`.
         layers: names of the feature maps to return, for example ("stride8", "stride16").
-        device: torch device.
+        place: where it computes.
 
     Raises:
-        InputError: for an unknown name, layer or device, or where weights cannot be downloaded.
+        InputError: for an unknown name or layer, or where weights cannot be downloaded.
     """
-    place = usable_device(device)
     # torch's stubs do not know the keyword.
     backbone: Any = Backbone(name, layers)
     return backbone.to(device=place, memory_format=torch.channels_last)

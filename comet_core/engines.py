@@ -9,7 +9,7 @@ A Dask cluster is a scheduler and workers that import this package and see the s
 
     dask scheduler                                            prints its address
     dask worker tcp://HOST:8786 --nthreads 1                  on each machine, once for each core,
-    dask worker tcp://HOST:8786 --nthreads 1 --resources GPU=1          or for each GPU
+    COMET_DEVICE=cuda dask worker tcp://HOST:8786 --nthreads 1 --resources GPU=1    or for each GPU
 
 Under SLURM, `dask_jobqueue` submits the workers as jobs, and their number may change on the way:
 

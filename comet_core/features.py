@@ -34,6 +34,7 @@ from tqdm.auto import tqdm
 from comet_core.backbones import backbone_info, load_backbone
 from comet_core.datasets.base import Image, Skipped
 from comet_core.detectors.base import Detector
+from comet_core.devices import device
 from comet_core.errors import InputError
 from comet_core.images import read_image, resize
 
@@ -124,18 +125,17 @@ def _turn(pixels: Tensor, quarter: float) -> Tensor:
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def compute(pixels: Sequence[np.ndarray], spec: FeatureSpec, device: str = "cpu") -> dict:
+def compute(pixels: Sequence[np.ndarray], spec: FeatureSpec) -> dict:
     """Features of decoded images, without the cache.
 
     Args:
         pixels: arrays (H, W, 3) of uint8, of any sizes.
         spec: what to compute.
-        device: torch device of the backbone.
 
     Returns:
         The `maps` of `Features`, on the CPU.
     """
-    return _compute_resized([_resized(image, spec) for image in pixels], spec, device)
+    return _compute_resized([_resized(image, spec) for image in pixels], spec)
 
 
 def _resized(image: np.ndarray, spec: FeatureSpec) -> list[np.ndarray]:
@@ -144,12 +144,13 @@ def _resized(image: np.ndarray, spec: FeatureSpec) -> list[np.ndarray]:
 
 
 @torch.inference_mode()
-def _compute_resized(images: Sequence[list[np.ndarray]], spec: FeatureSpec, device: str) -> dict:
+def _compute_resized(images: Sequence[list[np.ndarray]], spec: FeatureSpec) -> dict:
     """`compute` for images that `_resized` made."""
-    backbone = load_backbone(spec.backbone, spec.layers, device)
+    place = device()
+    backbone = load_backbone(spec.backbone, spec.layers, place)
     views: list[list[Tensor]] = [[] for _ in range(spec.rotations)]
     for size, same in zip(spec.sizes, zip(*images, strict=True), strict=True):
-        batch = torch.from_numpy(np.stack(same)).to(device).permute(0, 3, 1, 2).float()
+        batch = torch.from_numpy(np.stack(same)).to(place).permute(0, 3, 1, 2).float()
         limit = len(batch) if batch.is_cuda else max(1, PASS_PIXELS // size**2)
         for view, parts in enumerate(views):
             turned = _turn(batch, 4 * view / spec.rotations) if view else batch
@@ -258,7 +259,6 @@ def extract(
     *,
     cache: Path | None = None,
     strict: bool = False,
-    device: str = "cpu",
     batch_size: int = 16,
     progress: bool = True,
 ) -> Features:
@@ -269,7 +269,6 @@ def extract(
         spec: what to compute.
         cache: folder of the cache; by default `default_cache()`.
         strict: raise on a file that cannot be read, instead of leaving it out with a warning.
-        device: torch device of the backbone.
         batch_size: images that are computed together, in passes of `PASS_PIXELS`.
         progress: show a progress bar when there is something to compute.
 
@@ -328,7 +327,7 @@ def extract(
                 else:
                     batch.append((index, path, *read))
             if batch:
-                computed = _compute_resized([resized for *_, resized, _ in batch], spec, device)
+                computed = _compute_resized([resized for *_, resized, _ in batch], spec)
                 for row, (index, path, _, shape) in enumerate(batch):
                     # A row is cloned: a view would keep, and save, the whole batch.
                     tensors = {name: one[row].clone() for name, one in computed.items()}

@@ -55,7 +55,7 @@ def listed(config: RunConfig) -> tuple[Dataset, pd.DataFrame]:
     return contaminate(dataset, config.contamination, overlap=config.overlap, seed=config.seed)
 
 
-def fit_run(config: RunConfig, *, progress: bool = False, device: str = "cpu") -> Fitted:
+def fit_run(config: RunConfig, *, progress: bool = False) -> Fitted:
     """List the data, contaminate the training set, extract features and train.
 
     Raises:
@@ -70,9 +70,7 @@ def fit_run(config: RunConfig, *, progress: bool = False, device: str = "cpu") -
     started = time.perf_counter()
 
     def features_of(spec: FeatureSpec) -> Features:
-        return extract(
-            images(records), spec, strict=config.strict, progress=progress, device=device
-        )
+        return extract(images(records), spec, strict=config.strict, progress=progress)
 
     features = features_of(spec)
     extracted = time.perf_counter()

@@ -20,6 +20,7 @@ import pandas as pd
 
 from comet_core.config import RunConfig
 from comet_core.datasets import load
+from comet_core.devices import device
 from comet_core.errors import InputError
 from comet_core.results import Store, plain
 
@@ -66,6 +67,7 @@ def compute(task: Task) -> dict[str, Any]:
                 "fingerprint": task.fingerprint,
                 "seconds": seconds,
                 "threads": _threads(),
+                "device": str(device()),
                 **versions(),
             }
             config = task.config.model_dump(mode="json")

@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
+from comet_core.devices import brought_near, device
 from comet_core.errors import InputError
 from comet_core.meta import Batch, Functional, Parameters, meta_gradient, split_tasks
 from comet_core.rules import first_weights, next_weights
@@ -133,6 +134,8 @@ def fit(
         torch.manual_seed(settings.seed)
         weights = first_weights(len(next(iter(maps.values()))), prior, settings)
         samples = detector.fit_input(maps, weights)
+    if any(True for _ in detector.parameters()):
+        detector.to(device())
     return train(
         detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
     )
@@ -164,7 +167,9 @@ def train(
         raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
     if not any(True for _ in detector.parameters()):
         return _remember(detector, samples, ids, settings)
-    generator = torch.Generator().manual_seed(settings.seed)
+    place = detector.device
+    samples = brought_near(samples, place)
+    generator = torch.Generator(place).manual_seed(settings.seed)
     optimiser = detector.optimiser(settings.learning_rate)
     step = (make_step or _step)(detector, settings)
     batches = max(1, round(count / settings.batch_size))
@@ -188,11 +193,11 @@ def train(
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()
         sums: dict[str, float] = {}
-        order = torch.randperm(count, generator=generator)
+        order = torch.randperm(count, generator=generator, device=place)
         if weights.ndim == 1:
             # What has no weight teaches nothing, and must not take part in the normalisation of a
             # batch either.
-            order = order[weights[order] > 0]
+            order = order[weights.to(place)[order] > 0]
         for index in order.tensor_split(max(1, round(len(order) / settings.batch_size))):
             if settings.strategy in META and len(index) < 2:
                 continue
@@ -253,16 +258,20 @@ def _batch(
     detector: Detector, samples: Tensor, weights: Tensor, index: Tensor, generator: torch.Generator
 ) -> Batch:
     """Samples, weights and noise of a batch, on a random subset of the parts of each image."""
+
+    def taken(source: Tensor, *where: Tensor) -> Tensor:
+        """From where the source lies to where the detector computes."""
+        return source[tuple(one.to(source.device) for one in where)].to(detector.device)
+
     parts = samples.shape[1]
     kept = detector.train_parts(parts)
+    where: tuple[Tensor, ...] = (index,)
     if kept < parts:
         # One subset for the batch: gathering rows of a contiguous array is then one copy.
-        choice = torch.randperm(parts, generator=generator)[:kept]
-        chosen = samples[index[:, None], choice]
-        weight = weights[index] if weights.ndim == 1 else weights[index[:, None], choice]
-    else:
-        chosen, weight = samples[index], weights[index]
-    chosen = chosen.float()
+        choice = torch.randperm(parts, generator=generator, device=generator.device)[:kept]
+        where = (index[:, None], choice)
+    chosen = taken(samples, *where).float()
+    weight = taken(weights, index) if weights.ndim == 1 else taken(weights, *where)
     noise = detector.draw_noise(chosen, generator)
     return (chosen, weight) if noise is None else (chosen, weight, noise)
 

@@ -88,9 +88,9 @@ notebook.show_table(
 
 # %% [markdown]
 # These are estimates: a processor slows down when all its cores work, decoding is left out, and a
-# line through a few images is trusted for thousands. **GPU:** training runs on the processor in this
-# version. Only {func}`~comet_core.pipeline.fit_run` takes a `device`, for the backbone's passes. We
-# had no GPU to try it on, so no number for its memory or its gain stands here.
+# line through a few images is trusted for thousands. **GPU:** with `COMET_DEVICE=cuda` everything but
+# the memory banks and the mutual scores of CoMet+ runs there ({doc}`/use/rerun`). We had no GPU to try
+# it on, so no number for its memory or its gain stands here.
 
 # %% [markdown]
 # ## What has come back

@@ -187,9 +187,10 @@ def test_a_view_between_quarter_turns_rotates_without_black_corners() -> None:
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_a_device_that_is_not_there_is_told(folder, tmp_path, device: str) -> None:
-    with pytest.raises(InputError, match=f"device '{device}' does not exist here.*use 'cpu'"):
-        run(folder, tmp_path / "c", device=device)
+def test_a_device_that_is_not_there_is_told(folder, tmp_path, monkeypatch, device: str) -> None:
+    monkeypatch.setenv("COMET_DEVICE", device)
+    with pytest.raises(InputError, match=f"COMET_DEVICE is '{device}', which does not exist here"):
+        run(folder, tmp_path / "c")
     assert not entries(tmp_path / "c")
 
 

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from comet_core.devices import PROCESSOR
 from comet_core.errors import InputError
 
 MAP_SIGMA = 4.0
@@ -190,13 +191,19 @@ class Detector(nn.Module, ABC):
             found[start : start + len(scores)] = scores
         return found
 
+    @property
+    def device(self) -> torch.device:
+        """Where the detector computes; one without parameters does so on the processor."""
+        return next((p.device for p in self.parameters()), PROCESSOR)
+
     def prepare(self, maps: Maps) -> Tensor:
-        """Samples (N, P, D) of frozen features, standardised as in training."""
-        return (self.assemble(maps) - self.mean) / self.std
+        """Samples (N, P, D) of frozen features, standardised as in training, on `device`."""
+        there = {name: one.to(self.device) for name, one in maps.items()}
+        return (self.assemble(there) - self.mean) / self.std
 
     @torch.no_grad()
     def scores(self, samples: Tensor, batch_size: int | None = None) -> Tensor:
-        """Part scores (N, P) of prepared samples, in batches of so many images.
+        """Part scores (N, P) of prepared samples, in batches of so many images; on the processor.
 
         By default as many as have some eight thousand parts: what one batch needs then stays small
         enough to be kept by the allocator for the next.
@@ -207,7 +214,7 @@ class Detector(nn.Module, ABC):
         self.eval()
         found = torch.empty(samples.shape[:2])
         for batch, part in zip(samples.split(batch_size), found.split(batch_size), strict=True):
-            part.copy_(self.part_scores(batch.float()))
+            part.copy_(self.part_scores(batch.to(self.device).float()))
         self.train(was_training)
         return found
 

@@ -133,8 +133,8 @@ class SimpleNet(PatchDetector):
         trust = (trust[:, None].expand(count, parts) if trust.ndim == 1 else trust).flatten()
         present = trust.nonzero().squeeze(1) if (trust == 0).any() else torch.arange(len(trust))
         chosen = present[:: max(1, len(present) // limit)]
-        flat, trust = samples.flatten(0, 1)[chosen].float(), trust[chosen]
-        share = trust / trust.sum()
+        flat, trust = samples.flatten(0, 1)[chosen].to(self.device).float(), trust[chosen]
+        share = (trust / trust.sum()).to(self.device)
         mean = share @ flat
         centred = (flat - mean) * share.sqrt()[:, None]
         weight, bias = self._linear()

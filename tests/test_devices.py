@@ -1,0 +1,108 @@
+"""Training away from the processor, with PyTorch's meta device in the place of one.
+
+It computes no numbers but refuses to mix its tensors with the processor's, as a GPU does, so that a
+tensor that was left behind is found on a machine without one. What meta tensors cannot do, to be
+copied back, drawn or read, is stood in for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.fx.experimental import _config as shapes
+
+from comet_core import devices, training
+from comet_core.config import TrainingSettings
+from comet_core.detectors import make_detector
+from comet_core.errors import InputError
+
+META = torch.device("meta")
+MAPS = {
+    "differnet": {"pooled": torch.randn(10, 4, 24).half()},
+    "simplenet": {
+        "stride8": torch.randn(10, 8, 16, 16).half(),
+        "stride16": torch.randn(10, 6, 8, 8).half(),
+    },
+}
+
+
+class Source:
+    """In the place of a generator, which the meta device has none of."""
+
+    device = META
+
+    def __init__(self, place: torch.device | None = None) -> None:
+        """Of the meta device, or of the processor for the permutations of a flow."""
+
+    def manual_seed(self, seed: int) -> Source:
+        return self
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    to, copy, draw, order = Tensor.to, Tensor.copy_, Tensor.normal_, torch.randperm
+
+    def moved(tensor: Tensor, *to_what: Any, **options: Any) -> Tensor:
+        if tensor.is_meta and to_what[:1] == (torch.device("cpu"),):
+            return torch.ones(tensor.shape, dtype=tensor.dtype)
+        return to(tensor, *to_what, **options)
+
+    def copied(tensor: Tensor, source: Tensor) -> Tensor:
+        if source.is_meta and not tensor.is_meta:
+            return tensor.fill_(1.0)
+        return copy(tensor, source)
+
+    def permuted(count: int, *, generator: Any, device: torch.device | None = None) -> Tensor:
+        return order(count).to(device or torch.device("cpu"))
+
+    def drawn(tensor: Tensor, *moments: float, generator: Any = None) -> Tensor:
+        return tensor if tensor.is_meta else draw(tensor, *moments, generator=generator)
+
+    monkeypatch.setattr(Tensor, "to", moved)
+    monkeypatch.setattr(Tensor, "copy_", copied)
+    monkeypatch.setattr(Tensor, "normal_", drawn)
+    monkeypatch.setattr(Tensor, "item", lambda tensor: 0.5)
+    monkeypatch.setattr(Tensor, "tolist", lambda tensor: [0.5] * tensor.numel())
+    monkeypatch.setattr(torch, "randperm", permuted)
+    monkeypatch.setattr(torch, "Generator", Source)
+    monkeypatch.setattr(training, "device", lambda: META)
+    with shapes.patch(meta_nonzero_assume_all_nonzero=True):
+        yield
+
+
+def sgd(detector: Any, learning_rate: float) -> torch.optim.Optimizer:
+    """Adam in one kernel, as detectors want it, is for processors and GPUs only."""
+    return torch.optim.SGD(detector.parameters(), lr=learning_rate)
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("strategy", ["plain", "reject", "comet"])
+@pytest.mark.parametrize("name", list(MAPS))
+def test_training_leaves_no_tensor_behind(
+    away: None, monkeypatch: pytest.MonkeyPatch, name: str, strategy: str, near: bool
+) -> None:
+    detector = make_detector(name, {"hidden": 8})
+    monkeypatch.setattr(type(detector), "optimiser", sgd)
+    if not near:
+        monkeypatch.setattr(training, "brought_near", lambda samples, place: samples)
+    settings = {"strategy": strategy, "epochs": 2, "warmup_epochs": 1, "batch_size": 5, "tasks": 2}
+    done = training.fit(
+        detector, MAPS[name], [str(i) for i in range(10)], TrainingSettings(**settings)
+    )
+    assert detector.device == META
+    assert not any(one.is_meta for one in (done.used, done.final.scores, done.final.weights))
+    assert not detector.map_scores(MAPS[name]).is_meta
+
+
+def test_the_device_is_the_processor_unless_said_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMET_DEVICE", raising=False)
+    assert devices.device() == torch.device("cpu")
+    monkeypatch.setenv("COMET_DEVICE", "meta")
+    assert devices.device() == META
+    monkeypatch.setenv("COMET_DEVICE", "cuda:99")
+    with pytest.raises(InputError, match="COMET_DEVICE is 'cuda:99', which does not exist here"):
+        devices.device()
