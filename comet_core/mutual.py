@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from comet_core.apart import Apart
 from comet_core.errors import InputError
+from comet_core.products import Apart
 
 GRID = 16
 """Patches of an image are pooled to at most so many rows and columns."""

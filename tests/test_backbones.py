@@ -134,3 +134,18 @@ def test_folded_normalisation_changes_less_than_half_precision_rounds(
         for layer, expected in plain(x).items():
             rounding = (expected.half().float() - expected).norm()
             assert (folded(x)[layer] - expected).norm() < 0.05 * rounding
+
+
+@pytest.mark.parametrize("size", [64, 96])
+def test_products_change_nothing_and_images_do_not_depend_on_each_other(size: int) -> None:
+    backbone = Backbone("efficientnet_lite0", ("stride8", "stride32"))
+    photographs = [image() for image, _ in PHOTOGRAPHS.values()]
+    pixels = torch.cat([pixels_of(one, size) for one in photographs] * 4)
+    pixels = pixels.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        before = backbone(pixels)
+        backbones.use_products(backbone)
+        together, alone = backbone(pixels), backbone(pixels[:1])
+    for layer, one in before.items():
+        assert torch.allclose(together[layer], one, rtol=1e-4, atol=1e-4)
+        assert torch.equal(together[layer][:1], alone[layer])

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import LocalOutlierFactor
 
-from comet_core.apart import Apart
 from comet_core.config import UNTRAINED, RunConfig, TrainingSettings
 from comet_core.detectors import DETECTORS, make_detector, memory_bank
 from comet_core.detectors.memory_bank import greedy_coreset, local_outlier_factor
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
+from comet_core.products import Apart
 from comet_core.training import fit
 
 IMAGES = 12

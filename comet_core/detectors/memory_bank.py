@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from comet_core.apart import BLOCK, Apart
 from comet_core.detectors.patches import PatchDetector, PatchOptions
 from comet_core.errors import InputError
+from comet_core.products import BLOCK, Apart
 
 PROJECTED = 64
 """Dimensions that the coreset is chosen in, after a random projection, as PatchCore does."""
@@ -190,7 +190,7 @@ class MemoryBank(PatchDetector):
         """
         apart = Apart(self.bank)
         weighted = bool((self.weight != 1).any())  # else nobody needs to know which is the nearest
-        found = torch.empty(samples.shape[:2])
+        found = samples.new_empty(samples.shape[:2], dtype=torch.float32)
         for image, (patches, target) in enumerate(zip(samples.float(), found, strict=True)):
             barred = None if own else (self.owner == image).nonzero()[:, 0]
             for some, out in zip(patches.split(apart.rows), target.split(apart.rows), strict=True):
