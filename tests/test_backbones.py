@@ -136,16 +136,22 @@ def test_folded_normalisation_changes_less_than_half_precision_rounds(
             assert (folded(x)[layer] - expected).norm() < 0.05 * rounding
 
 
-@pytest.mark.parametrize("size", [64, 96])
-def test_products_change_nothing_and_images_do_not_depend_on_each_other(size: int) -> None:
-    backbone = Backbone("efficientnet_lite0", ("stride8", "stride32"))
+@pytest.mark.parametrize("size", [64, 96, 256])
+def test_pixel_convolutions_change_nothing_whatever_else_is_computed(
+    size: int, monkeypatch
+) -> None:
+    layers = ("stride8", "stride32")
+    backbone = Backbone("efficientnet_lite0", layers)
+    monkeypatch.setattr(backbones, "use_pixel_convolutions", lambda module: None)
+    plain = Backbone("efficientnet_lite0", layers)
     photographs = [image() for image, _ in PHOTOGRAPHS.values()]
-    pixels = torch.cat([pixels_of(one, size) for one in photographs] * 4)
+    pixels = torch.cat([pixels_of(one, size) for one in photographs])
     pixels = pixels.to(memory_format=torch.channels_last)
     with torch.inference_mode():
-        before = backbone(pixels)
-        backbones.use_products(backbone)
+        before = plain(pixels)
         together, alone = backbone(pixels), backbone(pixels[:1])
+        many = backbone(pixels[torch.arange(16) % 4].to(memory_format=torch.channels_last))
     for layer, one in before.items():
         assert torch.allclose(together[layer], one, rtol=1e-4, atol=1e-4)
         assert torch.equal(together[layer][:1], alone[layer])
+        assert torch.equal(together[layer], many[layer][:4])
