@@ -18,7 +18,6 @@ versions are not measured again, so an interrupted call goes on where it stopped
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import multiprocessing
 import os
@@ -37,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from comet_core import metrics, speed
-from comet_core.backbones import import_vision, load_backbone
+from comet_core.backbones import Backbone, PixelConvolution, import_vision, load_backbone
 from comet_core.config import RunConfig
 from comet_core.datasets.base import ANOMALOUS, Image
 from comet_core.detectors import make_detector
@@ -160,13 +159,18 @@ def predictions(model: nn.Module, paths: Sequence[Path]) -> np.ndarray:
 def traceable() -> nn.Module:
     """The backbone's trunk for 256 x 256 pixels as `torch.fx` can trace it, which anomalib does.
 
-    timm's convolutions compute their padding from the size of the input; here it is fixed.
+    timm's convolutions compute their padding from the size of the input; here it is fixed. Those of
+    one pixel are dilated, which changes nothing but the kernel that PyTorch takes, to ours.
     """
-    trunk = copy.deepcopy(load_backbone(BACKBONE, ("stride8",)).trunk)
+    trunk = Backbone(BACKBONE, ("stride8",)).trunk
     same = import_vision("timm").layers.Conv2dSame
 
     def replace(module: nn.Module) -> None:
-        for name, child in module.named_children():
+        for name, child in list(module.named_children()):
+            if isinstance(child, PixelConvolution):
+                child.plain.dilation = (2, 2)
+                setattr(module, name, child.plain)
+                continue
             if not isinstance(child, same):
                 replace(child)
                 continue

@@ -185,17 +185,17 @@ class PixelConvolution(nn.Module):
     time on arranging the weights than on the map: there it is the matrix product that it is.
     """
 
-    def __init__(self, like: nn.Conv2d) -> None:
+    def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
-        self.weight, self.bias = like.weight, like.bias
-        self._product = Product(like.weight[:, :, 0, 0], like.bias)
+        self.plain = plain
+        self._product = Product(plain.weight[:, :, 0, 0], plain.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D, H, W), channels last."""
         if not has_wide_products(x):
-            return F.conv2d(x, self.weight, self.bias)
+            return self.plain(x)
         if x.shape[2] * x.shape[3] >= WIDE:
-            return F.conv2d(x, self.weight, self.bias, dilation=2)
+            return F.conv2d(x, self.plain.weight, self.plain.bias, dilation=2)
         pixels = x.movedim(1, 3)
         found = self._product(pixels.reshape(-1, pixels.shape[3]))
         return found.view(*pixels.shape[:3], -1).movedim(3, 1)
