@@ -71,10 +71,10 @@ def main() -> None:
             for label, changes in VARIANTS.items():
                 values = {"detector": name, "category": "", "profile": "demo", **changes}
                 config = RunConfig.from_profile({**values, "warmup_epochs": 0, **changed})
-                detector = make_detector(name, config.options)
-                samples = detector.fit_input(maps)
                 took = []
                 for epochs in (SHORT, SHORT + chosen.epochs):
+                    detector = make_detector(name, config.options)
+                    samples = detector.fit_input(maps)
                     settings = config.model_copy(update={"epochs": epochs, "max_steps": None})
                     started = time.process_time()
                     train(detector, samples, ids, settings)

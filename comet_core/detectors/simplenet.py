@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from comet_core.detectors.patches import PatchDetector, PatchOptions
+from comet_core.products import Product
 
 
 class SimpleNetOptions(PatchOptions):
@@ -100,7 +101,7 @@ class SimpleNet(PatchDetector):
         """exp(-D / m) of each patch, by the measured statistics."""
         gain, shift = self.norm.affine()
         weight, bias = self._linear()
-        hidden = F.linear(samples.flatten(0, 1), gain[:, None] * weight, gain * bias + shift)
+        hidden = Product(gain[:, None] * weight, gain * bias + shift)(samples.flatten(0, 1))
         d = self.head(F.leaky_relu(hidden, 0.2, inplace=True)).squeeze(-1)
         # exp overflows in single precision at 88.
         return (-d / self.options.margin).clamp(max=80).exp().view(samples.shape[:2])
