@@ -305,6 +305,8 @@ class MetaStepper:
         self.detector = detector
         self.settings = settings
         self.call = Functional(detector)
+        # Once, since to look for them takes its time.
+        self.parameters: Parameters = dict(detector.named_parameters())
         self.window = LossWindow(settings.window)
 
     def loss(self, parameters: Parameters, batch: Batch) -> Tensor:
@@ -322,18 +324,18 @@ class MetaStepper:
         lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma).item()
         # The gradients of the step before would be in the way of those of this one: for a flow all
         # that a step touches then no longer fits the processor's cache.
-        self.detector.zero_grad(set_to_none=True)
-        parameters = dict(self.detector.named_parameters())
+        for p in self.parameters.values():
+            p.grad = None
         result = meta_gradient(
             self.loss,
-            {name: p.detach() for name, p in parameters.items()},
+            self.parameters,
             *self.split(batch),
             alpha=s.alpha,
             steps=s.inner_steps,
             order=s.order,
             lambda_sigma=lambda_sigma,
         )
-        for name, p in parameters.items():
+        for name, p in self.parameters.items():
             p.grad = result.gradient[name]
         values: dict[str, Any] = {
             "loss": result.objective.item(),
