@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(1, f"data: drawing the embedded data sets (profile {options.profile})")
         data = draw_data(options.profile)
         say(2, "notebooks: running those that changed")
+        # Several run at once, and more threads than cores wait for each other instead of working.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         run_notebooks(contents(BOOK), {"profile": options.profile}, data)
         say(3, "site: building the pages")
         build_site(options.profile)

@@ -221,7 +221,7 @@ def _serve(
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed arrays for the next run, up to 256 MiB each; elsewhere do nothing.
+    """Let glibc keep freed arrays for the next ones, up to 256 MiB each; elsewhere do nothing.
 
     It would hand each back to the system, which then clears every page of the next array before its
     first use: a fifth to a quarter of the processor time of a demo run of SimpleNet (measured).

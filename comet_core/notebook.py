@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from comet_core import datasets, metrics
+from comet_core.engines import keep_freed_memory
 from comet_core.errors import InputError
 from comet_core.figures import house_style, take_note
 from comet_core.names import NAMES, data_names, label
@@ -38,6 +39,7 @@ def begin(namespace: dict[str, Any]) -> None:
     """Check the parameters of the calling notebook and settle where its results are kept."""
     check_parameters(namespace)
     use_folders()
+    keep_freed_memory()
 
 
 def check_parameters(namespace: dict[str, Any]) -> None:
