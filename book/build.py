@@ -76,8 +76,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(1, f"data: drawing the embedded data sets (profile {options.profile})")
         data = draw_data(options.profile)
         say(2, "notebooks: running those that changed")
-        # Several run at once, and more threads than cores wait for each other instead of working.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
         run_notebooks(contents(BOOK), {"profile": options.profile}, data)
         say(3, "site: building the pages")
         build_site(options.profile)
@@ -173,14 +171,15 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
 
     # After Ctrl-C the process ends without waiting, and Jupyter ends the kernel.
     lane = threading.Thread(target=run_aside, daemon=True)
-    lane.start()
-    try:
-        for name in places:
-            if not failures and name not in aside and name not in ALONE:
-                bring(name, ticks=True)
-    except BuildError as error:
-        failures.append(error)
-    lane.join()
+    with one_thread_each():
+        lane.start()
+        try:
+            for name in places:
+                if not failures and name not in aside and name not in ALONE:
+                    bring(name, ticks=True)
+        except BuildError as error:
+            failures.append(error)
+        lane.join()
     if failures:
         raise failures[0]
     for name in places:
@@ -189,6 +188,18 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
     for stale in EXECUTED.glob("*.ipynb"):
         if stale.stem not in names:
             stale.unlink()
+
+
+@contextmanager
+def one_thread_each() -> Any:
+    """Unless told otherwise: more threads than cores wait for each other instead of working."""
+    own = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = own or "1"
+    try:
+        yield
+    finally:
+        if own is None:
+            del os.environ["OMP_NUM_THREADS"]
 
 
 def starts_workers(name: str) -> bool:

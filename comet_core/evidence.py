@@ -55,6 +55,9 @@ class Evidence:
     seeds: tuple[int, ...]
     embedded: Mapping[str, Any] = field(default_factory=dict)
     """Settings by which runs on embedded data differ from the profile's."""
+    at_ends: tuple[str, ...] = ()
+    """Strategies that run at the lowest and the highest level only, on embedded data and where no
+    strategies are named; they have a chapter of their own."""
 
 
 EVIDENCE: dict[str, Evidence] = {
@@ -78,6 +81,7 @@ EVIDENCE: dict[str, Evidence] = {
         levels=(0.0, 0.02, 0.04, 0.06, 0.08, 0.1),
         seeds=(0, 1, 2),
         embedded={"train_limit": 60},
+        at_ends=("comet+",),
     ),
     "paper": Evidence(
         curves={"mvtec_ad": (), "ksdd2_clean": ()},
@@ -116,17 +120,22 @@ def curves(
         InputError: unknown profile, data set or category; data that are not there.
     """
     chosen = profile_of(profile)
+    every = tuple(levels or chosen.levels)
+    ends = () if strategies or data_root else chosen.at_ends
+    usual = [name for name in strategies or STRATEGIES if name not in ends]
+    ways = [(usual, every), *([(list(ends), (min(every), max(every)))] if ends else [])]
     return [
         {
             **place,
             **_detector(chosen, detector, data_root),
-            "strategy": list(strategies or STRATEGIES),
-            "contamination": list(levels or chosen.levels),
+            "strategy": names,
+            "contamination": list(dict.fromkeys(some)),
             "seed": list(seeds or chosen.seeds),
             **_fixed(profile, strict),
         }
         for place in places(chosen.curves, datasets, data_root, categories)
         for detector in detectors or DETECTORS
+        for names, some in ways
     ]
 
 

@@ -56,7 +56,8 @@ made_from = notebook.describe(runs)
 # method that starts low has paid for its caution there. Then the black line tells what
 # contamination does to the plain detector, and the blue one what is left of that under CoMet. The
 # other lines take CoMet apart: *reject* leaves out whatever scores beyond the threshold, *soft* is
-# the weights without the meta-learning, *meta* the meta-learning without the weights.
+# the weights without the meta-learning, *meta* the meta-learning without the weights. In the demo
+# book *CoMet+*, which has {doc}`a chapter of its own <beyond>`, runs at the two ends only.
 
 # %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
 still = figures_evidence.noise_curves(rows, made_from)

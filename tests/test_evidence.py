@@ -33,6 +33,10 @@ def test_every_profile_runs_what_the_paper_compares(embedded: Path, profile: str
     assert levels[0] == 0 and levels[-1] == evidence.LEVEL
     if profile != "smoke":
         assert levels == [0, 0.02, 0.04, 0.06, 0.08, 0.1]
+    for strategy in evidence.STRATEGIES:
+        own = sorted({c.contamination for c in curves if c.strategy == strategy})
+        at_ends = profile == "demo" and strategy == "comet+"
+        assert own == ([levels[0], levels[-1]] if at_ends else levels)
     pairs = expand(evidence.comparison(profile))
     assert {(c.dataset, c.contamination) for c in pairs} == {
         ("mvtec_ad", 0.1),
@@ -56,6 +60,7 @@ def test_ones_own_data_have_the_common_layout_and_all_their_categories(embedded:
     grids = evidence.curves("demo", data_root=root)
     assert [grid["detector"] for grid in grids] == list(evidence.DETECTORS)
     for grid in grids:
+        assert grid["strategy"] == list(evidence.STRATEGIES)
         assert (grid["dataset"], str(grid["data_root"])) == ("mvtec_ad", root)
         assert grid["category"] == ["a", "b"]
     grid, _ = evidence.comparison("demo", data_root=root, categories=["b"], contamination=0.05)
