@@ -17,7 +17,7 @@ import torch
 
 from comet_core.config import Weighting
 from comet_core.discovery import discoveries
-from comet_core.evidence import LEVEL, places, profile_of
+from comet_core.evidence import COSTLY, LEVEL, places, profile_of
 from comet_core.names import data_names, label
 from comet_core.statistics import mean_interval, paired_difference, summarise
 from comet_core.tables import signed
@@ -28,7 +28,7 @@ RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "
 UNTRIED = {"smoke": ("annealed",), "demo": ("annealed",), "paper": ()}
 """Weightings that a profile leaves out unless named: *annealed* is close to *sharpened*."""
 LEVELS = {"smoke": (0.0, 0.1), "demo": (0.0, 0.1, 0.2, 0.4), "paper": (0.0, 0.05, 0.1, 0.2, 0.4)}
-DATA = {"mvtec_ad": ("bottle_cap",)}
+DATA = {"mvtec_ad": (COSTLY,)}
 """Embedded data of the chapter."""
 HARMLESS = 0.005
 """Loss of I-AUROC on clean data from which a method is no default."""

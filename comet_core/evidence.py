@@ -40,6 +40,10 @@ STRATEGIES: tuple[str, ...] = get_args(Strategy)
 BASELINE, METHOD = "plain", "comet"
 LEVEL = 0.1
 """Contamination of the comparison, where the training set is not contaminated by nature."""
+COSTLY = "hide"
+"""The embedded category in which 10 % of anomalies cost the plain SimpleNet most: 19 points of
+I-AUROC, in the five others 1 to 14 (60 images, three seeds). Where nothing is lost, no method can
+win anything back."""
 NATIVE = ("ksdd2",)
 """Data sets that are compared as they are: anomalies are in their training set already."""
 
@@ -72,9 +76,9 @@ EVIDENCE: dict[str, Evidence] = {
         seeds=(0, 1),
     ),
     "demo": Evidence(
-        curves={"mvtec_ad": ("bottle_cap",), "ksdd2_clean": ("ksdd2",)},
+        curves={"mvtec_ad": (COSTLY,), "ksdd2_clean": ("ksdd2",)},
         comparison={
-            "mvtec_ad": ("bottle_cap", "hide"),
+            "mvtec_ad": ("bottle_cap", COSTLY),
             "viaduct": ("connector_2", "connector_4"),
             "ksdd2": ("ksdd2",),
         },
