@@ -236,7 +236,8 @@ def bring_up_to_date(
 
 def announce(line: str) -> None:
     """Print a line, on a terminal in the place of the time that is shown there."""
-    print("\r\033[K" if sys.stdout.isatty() else "", line, sep="", flush=True)
+    clear = "\r\033[K" if sys.stdout.isatty() else ""
+    print(f"{clear}{line}\n", end="", flush=True)  # in one piece: two threads announce
 
 
 def notebook_stamp(source: Path, parameters: Mapping[str, Any], code: str, data: str) -> str:
