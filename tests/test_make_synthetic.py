@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
-from scipy import ndimage
 
 REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO / "data_scripts"))
@@ -215,16 +214,6 @@ def test_images_are_well_exposed(smoke: Path) -> None:
             assert image.shape == ((352, 128) if name.startswith("ksdd2") else (256, 256, 3))
             assert ((image == 0) | (image == 255)).mean() < 0.01, name
             assert image.std() > 3, name
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_short_cuts_are_what_scipy_computes(axis: int) -> None:
-    image = np.random.default_rng(0).random((20, 30, 3))
-    expected = ndimage.gaussian_filter1d(image, 0.6, axis=axis, truncate=3.0)
-    assert np.array_equal(kit.softened(image, axis, 0.6), expected)
-    grey, move = image[..., 0], (3.3, -40.7)[:: 1 - 2 * axis]
-    expected = ndimage.shift(grey, move, order=1, mode="nearest")
-    assert np.allclose(kit.moved(grey, *move), expected, rtol=0, atol=1e-12)
 
 
 # --- the command line --------------------------------------------------------------------------
