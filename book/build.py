@@ -155,7 +155,8 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
     """
     code = package_code()
     places = {name: number for number, name in enumerate(in_running_order(names), 1)}
-    aside = [name for name in places if name not in ALONE and not starts_workers(name)]
+    together = [name for name in places if name not in ALONE]
+    aside = [name for name in together if not starts_workers(name)]
     failures: list[Exception] = []
 
     def bring(name: str, *, ticks: bool) -> None:
@@ -174,8 +175,8 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
     with one_thread_each():
         lane.start()
         try:
-            for name in places:
-                if not failures and name not in aside and name not in ALONE:
+            for name in together:
+                if not failures and name not in aside:
                     bring(name, ticks=True)
         except BuildError as error:
             failures.append(error)

@@ -272,7 +272,6 @@ class Backbone(nn.Module):
         return dict(zip(self.layers, maps, strict=True))
 
 
-@cache
 def load_backbone(name: str, layers: tuple[str, ...], place: torch.device = PROCESSOR) -> Backbone:
     """Load a backbone once per process.
 
@@ -284,6 +283,11 @@ def load_backbone(name: str, layers: tuple[str, ...], place: torch.device = PROC
     Raises:
         InputError: for an unknown name or layer, or where weights cannot be downloaded.
     """
+    return _loaded(name, layers, place)
+
+
+@cache  # behind a function of its own, since it takes a default that is spelled out for another
+def _loaded(name: str, layers: tuple[str, ...], place: torch.device) -> Backbone:
     # torch's stubs do not know the keyword.
     backbone: Any = Backbone(name, layers)
     return backbone.to(device=place, memory_format=torch.channels_last)

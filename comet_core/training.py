@@ -134,7 +134,7 @@ def fit(
         torch.manual_seed(settings.seed)
         weights = first_weights(len(next(iter(maps.values()))), prior, settings)
         samples = detector.fit_input(maps, weights)
-    if any(True for _ in detector.parameters()):
+    if detector.has_parameters:
         detector.to(device())
     return train(
         detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
@@ -165,7 +165,7 @@ def train(
         raise InputError(f"{count} training samples need as many different ids, got {len(ids)}.")
     if settings.strategy in META and count < 2:
         raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
-    if not any(True for _ in detector.parameters()):
+    if not detector.has_parameters:
         return _remember(detector, samples, ids, settings)
     place = detector.device
     samples = brought_near(samples, place)

@@ -13,6 +13,7 @@ from comet_core.backbones import (
     load_backbone,
     load_lite_classifier,
 )
+from comet_core.devices import PROCESSOR
 from comet_core.errors import InputError
 from comet_core.images import resize
 
@@ -74,6 +75,11 @@ def test_the_backbone_is_frozen() -> None:
     backbone = load_backbone("efficientnet_lite0", ("stride8",))
     assert not any(p.requires_grad for p in backbone.parameters())
     assert not backbone.training
+
+
+def test_a_backbone_is_loaded_once_however_it_is_asked_for() -> None:
+    asked = ("efficientnet_lite0", ("stride8",))
+    assert load_backbone(*asked, PROCESSOR) is load_backbone(*asked)
 
 
 def test_without_a_network_the_papers_backbones_end_in_one_sentence(monkeypatch) -> None:

@@ -192,6 +192,11 @@ class Detector(nn.Module, ABC):
         return found
 
     @property
+    def has_parameters(self) -> bool:
+        """Whether there is something to train; a detector without remembers samples instead."""
+        return any(True for _ in self.parameters())
+
+    @property
     def device(self) -> torch.device:
         """Where the detector computes; one without parameters does so on the processor."""
         return next((p.device for p in self.parameters()), PROCESSOR)
