@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -88,6 +90,7 @@ def _target(images: Path, out: Path) -> Path:
 
 def write(seen: Inspection, out: Path, source: str = "") -> None:
     """Write all files aside, then put each in its place."""
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out, prefix=".writing-") as aside:
@@ -113,6 +116,10 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
             f"the report cannot be written to '{out}' ({error.strerror or error}); "
             "name a folder that can."
         ) from None
+    finally:
+        if made:
+            with suppress(OSError):  # it holds the report
+                out.rmdir()
 
 
 def _write_maps(seen: Inspection, folder: Path) -> None:
@@ -241,6 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     chosen = parser.parse_args(arguments)
+    interrupts: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    # Matplotlib's compiled parts make a ValueError of an interrupt that reaches them.
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         seen = triage(
             chosen.folder,
@@ -257,9 +272,13 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ValueError):
+        if not interrupts:
+            raise
         print("\nInterrupted; the same command goes on where it stopped.", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     for skip in seen.skipped[:20]:
         print(f"left out: {skip.path}: {skip.reason}", file=sys.stderr)
     if len(seen.skipped) > 20:

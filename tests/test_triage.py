@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -114,6 +115,36 @@ def test_a_failure_leaves_the_earlier_report_alone(
     with pytest.raises(InputError, match="has gone"):
         triage.write(seen, out)
     assert files() == before
+
+
+def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
+    seen: Inspection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def hidden(*_: Any, **__: Any) -> str:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("Invalid affine transformation matrix") from None
+        return ""
+
+    monkeypatch.setattr(triage, "inspect_folder", lambda *_, **__: seen)
+    monkeypatch.setattr(triage.triage_report, "render", hidden)
+    before = signal.getsignal(signal.SIGINT)
+    out = tmp_path / "report"
+    assert triage.main([str(seen.folder), "--out", str(out)]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+    assert not out.exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+    def wrong(*_: Any, **__: Any) -> str:
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(triage.triage_report, "render", wrong)
+    with pytest.raises(ValueError, match="ours"):
+        triage.main([str(seen.folder), "--out", str(out)])
 
 
 # -- the report ------------------------------------------------------------------------------------
