@@ -295,7 +295,8 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
             kernel_name="python3",
             cwd=str(ROOT),
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            # A kernel is interrupted when it is no longer needed, and may report that as an error.
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         raise BuildError(
