@@ -1,7 +1,7 @@
 """What an epoch of each strategy costs, as a ratio to plain training.
 
     OMP_NUM_THREADS=1 python benchmarks/strategies.py
-    OMP_NUM_THREADS=1 python benchmarks/strategies.py --set tasks=2
+    OMP_NUM_THREADS=1 python benchmarks/strategies.py --set tasks=4
 
 Random features of the shapes of the demo profile, for 209 images. Strategies take turns, so that a
 busy machine slows all alike, and each ratio is the median over rounds of the processor time of an
