@@ -45,6 +45,7 @@ from comet_core.features import PASS_PIXELS, extract, feature_spec
 from comet_core.images import read_image, resize
 from comet_core.peers_record import METHODS, read_record
 from comet_core.pipeline import fit_run, listed, peak_memory_mb
+from comet_core.records import write_record
 
 DRAWN = Path(os.environ.get("COMET_DATA", "data")) / "synthetic" / "mvtec_ad"
 BACKBONE, SIZE = "efficientnet_lite0", 256
@@ -329,13 +330,6 @@ def started(path: Path | None) -> dict[str, Any]:
     return {**fresh, "rows": found["rows"]}
 
 
-def write(record: dict[str, Any], path: Path) -> None:
-    """Write what is measured so far."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
-
-
 def fill(
     record: dict[str, Any],
     wanted: Sequence[Case],
@@ -353,7 +347,7 @@ def fill(
         told = f"{row['image_auroc']:.4f}, {row['train_seconds']:.1f} s"
         print(" ".join(str(value) for value in key.values()), told, file=sys.stderr, flush=True)
         if out is not None:
-            write(record, out)
+            write_record(record, out)
 
 
 def main() -> int:

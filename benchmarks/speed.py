@@ -16,7 +16,6 @@ Drawn images are those of one category, in turn also mirrored and turned so that
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from comet_core.datasets.contamination import contaminate
 from comet_core.errors import InputError
 from comet_core.images import read_image
 from comet_core.pipeline import limited
+from comet_core.records import read_record, write_record
 
 RECORD = Path(__file__).with_name("speed.json")
 TOLERANCE = 0.25
@@ -110,7 +110,7 @@ def measured(chosen: argparse.Namespace, folder: Path) -> dict:
             rows += speed.compare(cases)
             print(f"{detector}, {size} images: measured", file=sys.stderr, flush=True)
             if chosen.out is not None:
-                write(record, chosen.out)
+                write_record(record, chosen.out)
     return record
 
 
@@ -130,13 +130,6 @@ def enough(paths: Sequence[Path], count: int, folder: Path) -> list[Path]:
     return found
 
 
-def write(record: dict, path: Path) -> None:
-    """Write what is measured so far; an interrupted benchmark leaves a record of its sizes."""
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
-
-
 def report(record: dict) -> None:
     """Print what was measured."""
     rows = pd.DataFrame(record["rows"])
@@ -152,7 +145,7 @@ def report(record: dict) -> None:
 def check(record: dict, path: Path) -> int:
     """Hold the ratios of a measurement against those of the record."""
     now = speed_record.ratios(pd.DataFrame(record["rows"]))
-    then = speed_record.ratios(pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"]))
+    then = speed_record.ratios(read_record(path, "bench")["rows"])
     both = now.merge(then, on=["detector", "images"], suffixes=("", "_recorded"))
     if both.empty:
         print(f"{path.name} has no measurement at these sizes; nothing to compare.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from comet_core import speed_record
+from comet_core import records
 from comet_core.config import UNTRAINED
 from comet_core.speed_record import clock
 from comet_core.statistics import summarise
@@ -35,9 +35,9 @@ _COSTS = ("train_seconds", "test_seconds_per_image", "peak_memory_mb")
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """What `benchmarks/peers.py --out` wrote; see `speed_record.read_record`."""
+    """What `benchmarks/peers.py --out` wrote; see `records.read_record`."""
     columns = {*BY, *_COSTS, "seed", "image_auroc"}
-    return speed_record.read_record(path, "bench-peers", columns)
+    return records.read_record(path, "bench-peers", columns)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

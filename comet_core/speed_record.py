@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from comet_core.errors import InputError
 from comet_core.names import label
 from comet_core.speed import WAYS
 
@@ -54,31 +51,6 @@ def scaling(rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines)
-
-
-def read_record(path: Path, target: str = "bench", columns: Iterable[str] = ()) -> dict[str, Any]:
-    """What a benchmark wrote with `--out`; "rows" become a table.
-
-    Args:
-        path: the record.
-        target: what `make` calls the benchmark.
-        columns: what the rows must have.
-
-    Raises:
-        InputError: no such file, or another one.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        rows = pd.DataFrame(record["rows"])
-        if not set(columns) <= set(rows.columns):
-            raise KeyError("rows")
-        return {**record, "rows": rows}
-    except FileNotFoundError:
-        raise InputError(f"there is no record '{path}'; `make {target}` writes it.") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"'{path}' is no record of the benchmark; `make {target}` writes one."
-        ) from None
 
 
 def overview(rows: pd.DataFrame) -> pd.DataFrame:

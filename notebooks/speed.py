@@ -23,11 +23,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from comet_core import figures_speed, notebook, peers_record, speed, speed_record
+from comet_core import figures_speed, notebook, peers_record, records, speed, speed_record
 
 notebook.begin(globals())
-measured = speed_record.read_record(
-    Path(record) if record else notebook.home() / "benchmarks" / "speed.json"
+measured = records.read_record(
+    Path(record) if record else notebook.home() / "benchmarks" / "speed.json", "bench"
 )
 rows = measured["rows"]
 note = speed_record.described(measured)

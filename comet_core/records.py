@@ -1,0 +1,49 @@
+"""Records: what a benchmark measured, in a file of the project, so that the book can show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from comet_core.errors import InputError
+
+
+def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[str, Any]:
+    """What a benchmark wrote with `--out`; "rows" become a table.
+
+    Rows are objects, or, where there are many, lists of what "columns" names.
+
+    Args:
+        path: the record.
+        target: what `make` calls the benchmark.
+        columns: what the rows must have.
+
+    Raises:
+        InputError: no such file, or another one.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        rows = pd.DataFrame(record["rows"], columns=record.get("columns"))
+        if not set(columns) <= set(rows.columns):
+            raise KeyError("rows")
+        return {**record, "rows": rows}
+    except FileNotFoundError:
+        raise InputError(f"there is no record '{path}'; `make {target}` writes it.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"'{path}' is no record of the benchmark; `make {target}` writes one."
+        ) from None
+
+
+def write_record(record: Mapping[str, Any], path: Path) -> None:
+    """Write what is measured so far, a row a line; an interrupted benchmark leaves that much."""
+    about = {name: value for name, value in record.items() if name != "rows"}
+    head = json.dumps({**about, "rows": []}, indent=1).removesuffix("[]\n}")
+    rows = ",\n".join("  " + json.dumps(row) for row in record["rows"])
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_text(f"{head}[\n{rows}\n ]\n}}\n", encoding="utf-8")
+    aside.replace(path)
