@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 from comet_core.backbones import backbone_info, load_backbone
 from comet_core.datasets.base import Image, Skipped
 from comet_core.detectors.base import Detector
-from comet_core.devices import device
+from comet_core.devices import device, half_precision, sent
 from comet_core.errors import InputError
 from comet_core.images import read_image, resize
 
@@ -150,12 +150,13 @@ def _compute_resized(images: Sequence[list[np.ndarray]], spec: FeatureSpec) -> d
     backbone = load_backbone(spec.backbone, spec.layers, place)
     views: list[list[Tensor]] = [[] for _ in range(spec.rotations)]
     for size, same in zip(spec.sizes, zip(*images, strict=True), strict=True):
-        batch = torch.from_numpy(np.stack(same)).to(place).permute(0, 3, 1, 2).float()
+        batch = sent(torch.from_numpy(np.stack(same)), place).permute(0, 3, 1, 2).float()
         limit = len(batch) if batch.is_cuda else max(1, PASS_PIXELS // size**2)
         for view, parts in enumerate(views):
             turned = _turn(batch, 4 * view / spec.rotations) if view else batch
             turned = turned.contiguous(memory_format=torch.channels_last)
-            passes = [backbone(one) for one in turned.split(limit)]
+            with half_precision(place):
+                passes = [backbone(one) for one in turned.split(limit)]
             maps = {name: [one[name] for one in passes] for name in passes[0]}
             if not spec.pool:
                 return {

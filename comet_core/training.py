@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
-from comet_core.devices import brought_near, device
+from comet_core.devices import brought_near, device, sent
 from comet_core.errors import InputError
 from comet_core.meta import Batch, Functional, Parameters, meta_gradient, split_tasks
 from comet_core.rules import first_weights, next_weights
@@ -261,7 +261,8 @@ def _batch(
 
     def taken(source: Tensor, *where: Tensor) -> Tensor:
         """From where the source lies to where the detector computes."""
-        return source[tuple(one.to(source.device) for one in where)].to(detector.device)
+        some = source[tuple(one.to(source.device) for one in where)]
+        return some if some.device == detector.device else sent(some, detector.device)
 
     parts = samples.shape[1]
     kept = detector.train_parts(parts)

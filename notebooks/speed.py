@@ -124,4 +124,6 @@ notebook.show_table(
 # some patches trains on every second one of every second row, in half precision. `make bench-memory` prints the peaks with 5,000
 # images, which are to stay below 2 GB.
 #
-# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %.
+# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %; `torch.compile`, which takes
+# a minute for the embedded backbone and then 5 % off a pass; one task of the meta-learning to a matrix product of
+# its own (`vmap`), see {mod}`comet_core.meta`.
