@@ -93,13 +93,17 @@ def grids(
 
 
 def prepared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Runs with their `method`; clean plain runs also stand for the oracle, which is idle there.
+    """Runs with their `method`, and those of the oracle where there is nothing to take out.
 
     Args:
         rows: of `experiments.run` over `grids`.
     """
     rule = rows["weighting"].where(rows["strategy"] == "soft", rows["strategy"])
-    rows = rows.assign(method=rule.where(~rows["oracle"].astype(bool), ORACLE))
+    return with_clean_oracle(rows.assign(method=rule.where(~rows["oracle"].astype(bool), ORACLE)))
+
+
+def with_clean_oracle(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their `method`, and clean plain ones once more as those of the oracle."""
     clean = rows[(rows["contamination"] == 0) & (rows["method"] == PLAIN)]
     return pd.concat([rows, clean.assign(method=ORACLE)], ignore_index=True)
 

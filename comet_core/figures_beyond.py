@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -17,6 +19,10 @@ from comet_core.names import data_names, label
 COLOURS = {PLAIN: INK, BEST: "#EE6677", ORACLE: "#228833"}
 """Of the methods that stand out; the others are blue."""
 OTHER = "#4477AA"
+WIDE = 7.4
+"""Inches, for twenty columns of numbers."""
+SPAN = 20.0
+"""Points from plain training at which the colours end."""
 
 
 @in_house_style
@@ -68,6 +74,74 @@ def weightings(rows: pd.DataFrame, note: str) -> Figure:
         line[0].set(xlim=(max(0.0, float(lowest) - 0.06), 1.02), ylim=(len(methods) - 0.5, -0.5))
         line[0].set_yticks(range(len(methods)), [label(method) for method in methods])
         block.supxlabel(f"I-AUROC; {names[str(dataset)]}, {label(detector)}", fontsize=10)
+    return _noted(figure, note)
+
+
+@in_house_style
+def everywhere(rows: pd.DataFrame, note: str) -> Figure:
+    """I-AUROC of every method on every data set at every level, coloured by what plain loses.
+
+    Args:
+        rows: of `beyond.prepared` or of the record, whose "dataset" is what is written above.
+        note: what they were made from.
+
+    Returns:
+        A figure with a panel for each detector: methods below each other, data sets beside each
+        other, levels within them. Numbers are percent; green cells lie above plain training at the
+        same level, purple ones below.
+
+    Raises:
+        InputError: there are no runs.
+    """
+    if rows.empty:
+        raise InputError("there are no runs to compare weightings with; run `beyond.grids`.")
+    points = curves(rows)
+    methods, detectors = ordered(points["method"]), list(dict.fromkeys(rows["detector"]))
+    columns = [
+        (dataset, level)
+        for dataset in dict.fromkeys(rows["dataset"])
+        for level in sorted(points.loc[points["dataset"] == dataset, "contamination"].unique())
+    ]
+    figure = Figure(figsize=(WIDE, len(detectors) * (0.19 * len(methods) + 0.75) + 0.5))
+    grid = figure.subplots(len(detectors), 1, squeeze=False)[:, 0]
+    for axes, detector in zip(grid, detectors, strict=True):
+        part = points[points["detector"] == detector]
+        table = part.pivot_table(
+            index="method", columns=["dataset", "contamination"], values="mean"
+        )
+        table = table.reindex(index=methods, columns=pd.MultiIndex.from_tuples(columns))
+        values = 100 * table.to_numpy()
+        ahead = values - 100 * table.loc[PLAIN].to_numpy()
+        colours = axes.imshow(ahead, cmap="PRGn", vmin=-SPAN, vmax=SPAN, aspect="auto")
+        for (y, x), value in np.ndenumerate(values):
+            if value == value:
+                deep = abs(ahead[y, x]) > 0.7 * SPAN
+                axes.text(
+                    x, y, f"{value:.0f}", ha="center", va="center", fontsize=7.5,
+                    color="white" if deep else INK,
+                )  # fmt: skip
+        axes.set_yticks(range(len(methods)), [label(method) for method in methods], fontsize=8)
+        for name, tick in zip(methods, axes.get_yticklabels(), strict=True):
+            tick.set_fontweight("bold" if name == BEST else "normal")
+        axes.set_xticks(
+            range(len(columns)), [f"{100 * level:g}" for _, level in columns], fontsize=8
+        )
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        starts = [i for i, (name, _) in enumerate(columns) if not i or columns[i - 1][0] != name]
+        for start, end in itertools.pairwise([*starts, len(columns)]):
+            axes.text(
+                start - 0.4, -0.7, textwrap.fill(str(columns[start][0]), 4 * (end - start) + 2),
+                fontsize=8, ha="left", va="bottom", color=INK,
+            )  # fmt: skip
+            if start:
+                axes.axvline(start - 0.5, color="white", lw=3)
+        axes.set_ylabel(label(detector), fontsize=9.5, color=INK)
+    grid[-1].set_xlabel("anomalous training images, % of the nominal ones")
+    bar = figure.colorbar(colours, ax=list(grid), fraction=0.02, pad=0.01, extend="both")
+    bar.set_label("points above plain", fontsize=8.5)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
     return _noted(figure, note)
 
 

@@ -263,10 +263,13 @@ def show_table(
     name: str,
     decimals: int = 3,
     runs: pd.DataFrame | None = None,
+    *,
+    folded: bool = False,
 ) -> None:
     """Display a table: HTML in Jupyter; in the book numbered, and `name` is what refers to it.
 
-    `runs` are the rows it was made from, as for `show`.
+    `runs` are the rows it was made from, as for `show`. A long table is better `folded`, to be
+    opened by whoever wants it.
     """
     text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
     text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
@@ -276,10 +279,11 @@ def show_table(
     lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
     for row in [list(text.columns), *text.to_numpy().tolist()]:
         lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]
-    data = {
-        "text/html": text.to_html(index=False, border=0),
-        "text/markdown": "\n".join([*lines, "```"]),
-    }
+    page, markdown = text.to_html(index=False, border=0), "\n".join([*lines, "```"])
+    if folded:
+        page = f"<details><summary>{caption}</summary>{page}</details>"
+        markdown = f":::{{dropdown}} {caption}\n{markdown}\n:::"
+    data = {"text/html": page, "text/markdown": markdown}
     display(data, raw=True, metadata=made_from(runs, name))
 
 

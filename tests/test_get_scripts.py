@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from comet_core.datasets import categories, load
 from comet_core.errors import InputError
 
 SCRIPTS = Path(__file__).parents[1] / "data_scripts"
@@ -375,3 +376,20 @@ def test_verify_returns_the_sha256(scripts, tmp_path):
     assert archives.verify(path, source).startswith("ba7816bf8f01cfea")
     with pytest.raises(InputError, match="99"):
         archives.verify(path, archives.Source("a", "page", "licence", "a.zip", size=99))
+
+
+def test_digits_are_laid_out_from_what_scikit_learn_brings(
+    scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits, out = scripts("get_digits"), tmp_path / "digits"
+    monkeypatch.setattr(sys, "argv", ["get_digits.py", "--out", str(out)])
+    assert digits.main() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+    assert categories("mvtec_ad", out) == [f"digit_{i}" for i in range(10)]
+    dataset = load("mvtec_ad", out, "digit_3")
+    assert len(dataset.train) == digits.TRAIN and len(dataset.test) == 183 - 120 + 9 * 10
+    assert not {one.path.name for one in dataset.train} & {one.path.name for one in dataset.test}
+    pixels = np.asarray(Image.open(dataset.train[0].path))
+    assert pixels.shape == (64, 64) and pixels.min() == 0 and pixels.max() == 255
+    assert digits.main() == 2
+    assert "remove it" in capsys.readouterr().err

@@ -1,0 +1,256 @@
+"""What the record of the weightings says of all data sets: curves, harm, cost and sentences.
+
+The chapter of the weightings runs what a laptop computes in minutes. `benchmarks/beyond.py --out`
+runs every weighting on whatever data it is given and adds the runs to a record, from which the
+chapter shows the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from comet_core import beyond, records
+from comet_core.beyond import BEST, CLOSE, HARMLESS, ORACLE, PLAIN, SHARE
+from comet_core.evidence import DETECTORS, LEVEL
+from comet_core.names import NAMES, label
+from comet_core.tables import signed, with_interval
+
+RUN = ["name", "drawn", "category", "detector", "method", "contamination", "seed"]
+"""What names a run of the record."""
+KINDS = ("nominal", "boundary", "anomalous")
+MEASURED = ["image_auroc", "seconds", *KINDS]
+"""What is told of it: the seconds are those of training and of the scores from before it, the last
+three mean weights in the last epoch; none where there are no such images."""
+
+
+def told(rows: pd.DataFrame, samples: pd.DataFrame, name: str = "") -> pd.DataFrame:
+    """What the record keeps of runs: the columns of `RUN` and `MEASURED`.
+
+    Args:
+        rows: of `beyond.prepared`.
+        samples: of `notebook.training_samples` of the same runs.
+        name: under which the categories are averaged; by default each real category stands for
+            itself, and those of a stand-in together for it.
+    """
+    means = samples.pivot_table(index="hash", columns="truth", values="used", observed=True)
+    means = means.reindex(columns=list(KINDS))
+    rows = rows[(rows["method"] != ORACLE) | (rows["contamination"] > 0)]
+    rows = rows.assign(
+        name=name or [_name(row) for row in rows.to_dict("records")],
+        drawn=rows["synthetic"].astype(bool),
+        seconds=rows["train_seconds"] + rows["prior_seconds"].fillna(0),
+    ).join(means, on="hash")
+    return rows[[*RUN, *MEASURED]].round({"image_auroc": 5, "seconds": 2} | dict.fromkeys(KINDS, 4))
+
+
+def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
+    """Add runs of `told` to a record; those that it has already are replaced.
+
+    Args:
+        new: the runs.
+        path: of the record, which is begun where there is none.
+        about: when and where they were made.
+
+    Raises:
+        InputError: the file is another one.
+    """
+    before = _read(path)["rows"] if path.exists() else new[:0]
+    rows = pd.concat([before, new]).drop_duplicates(RUN, keep="last")
+    names = (*DETECTORS, PLAIN, *beyond.RULES, BEST, ORACLE)
+    place = {name: i for i, name in enumerate(names)}
+    order = ["drawn", *(name for name in RUN if name != "drawn")]
+    rows = rows.sort_values(
+        order, key=lambda one: one.map(place) if one.name in ("detector", "method") else one
+    )
+    lines = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+    records.write_record({**about, "columns": list(rows.columns), "rows": lines}, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return records.read_record(path, "bench-beyond", [*RUN, *MEASURED])
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record; its rows are ready for `beyond.curves`, `gaps`, `harms`, `costs` and `overview`.
+
+    A "dataset" is what the record has under one name. Clean plain runs also stand for the oracle.
+
+    Raises:
+        InputError: no such file, or another one.
+    """
+    record = _read(path)
+    rows = record["rows"].rename(columns={"name": "dataset"})
+    rows = rows.assign(train_seconds=rows["seconds"], prior_seconds=0.0)
+    return {**record, "rows": beyond.with_clean_oracle(rows)}
+
+
+def kept(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean weight in the last epoch of each kind, over the contaminated runs: detector, method."""
+    dirty = rows[(rows["contamination"] > 0) & (rows["method"] != ORACLE)]
+    return dirty.groupby(["detector", "method"])[list(KINDS)].mean().reset_index()
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Runs on the data sets that all methods of the record were run on, which means may be over."""
+    methods = set(rows["method"])
+    whole = [name for name, part in rows.groupby("dataset") if set(part["method"]) == methods]
+    return rows[rows["dataset"].isin(whole)]
+
+
+def overview(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+    """One line a detector and method, as text: gains and harms over data sets, weights, cost.
+
+    Of `comparable` data sets. The gain is the mean over them at `level`, the harm that of the data
+    set that pays most.
+    """
+    rows = comparable(rows)
+    gains, harms = beyond.gaps(rows), beyond.harms(rows)
+    gains = gains[gains["contamination"] == level]
+    keys = ["detector", "method"]
+    table = gains.groupby(keys)["gain"].agg(["mean", "min"]).reset_index()
+    table = table.merge(gains.groupby(keys)["closed"].median().reset_index(), on=keys)
+    worst = harms.loc[harms.groupby(keys)["mean"].idxmin()].rename(columns={"mean": "harm"})
+    table = table.merge(worst[[*keys, "harm", "dataset"]], how="left", on=keys)
+    table = table.merge(kept(rows), how="left", on=keys)
+    cost = beyond.costs(rows).groupby(keys)["cost"].median().reset_index()
+    table = table.merge(cost, how="left", on=keys)
+    place = {name: i for i, name in enumerate((*DETECTORS, *beyond.ordered(table["method"])))}
+    table = table.sort_values(keys, key=lambda one: one.map(place))
+    at = f"{100 * level:g} %"
+    return pd.DataFrame(
+        {
+            "detector": [label(name) for name in table["detector"]],
+            "weighting": [label(name) for name in table["method"]],
+            f"gain at {at}": [signed(x) for x in table["mean"]],
+            "least gain": [signed(x) for x in table["min"]],
+            "gap closed, median": [_percent(x) for x in table["closed"]],
+            "clean, worst": [
+                "–" if np.isnan(harm) else f"{signed(harm)} ({where})"
+                for harm, where in zip(table["harm"], table["dataset"], strict=True)
+            ],
+            **{f"weight, {kind}": [_number(x) for x in table[kind]] for kind in KINDS},
+            "time / plain": [_number(x) for x in table["cost"]],
+        }
+    )
+
+
+def numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """I-AUROC in percent with its interval: a line a data set, detector and method, as text."""
+    points = beyond.curves(rows)
+    points["text"] = [
+        with_interval(mean, low, high, "")
+        for mean, low, high in points[["mean", "low", "high"]].clip(0, 1).to_numpy(float)
+    ]
+    levels = sorted(points["contamination"].unique())
+    wide = points.pivot_table(
+        index=beyond.KEYS, columns="contamination", values="text", aggfunc="first"
+    )
+    methods = beyond.ordered(points["method"])
+    lines = [
+        (dataset, detector, method)
+        for dataset in rows["dataset"].unique()
+        for detector in rows["detector"].unique()
+        for method in methods
+        if (dataset, detector, method) in wide.index
+    ]
+    wide = wide.loc[lines, levels].fillna("–")
+    wide.columns = ["clean" if not level else f"{100 * level:g} %" for level in levels]
+    table = wide.reset_index().rename(columns={"dataset": "data", "method": "weighting"})
+    return table.assign(weighting=table["weighting"].map(label))
+
+
+def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
+    """Where CoMet+ keeps what was aimed for, where not, and who is ahead there; Markdown."""
+    gains, harms = beyond.gaps(rows), beyond.harms(rows)
+    lines = []
+    for detector in rows["detector"].unique():
+        here = gains[(gains["detector"] == detector) & (gains["contamination"] == level)]
+        mine = here[here["method"] == BEST].dropna(subset=["closed"])
+        met, missed = mine[mine["closed"] >= SHARE], mine[mine["closed"] < SHARE]
+        words = f"- **{label(detector)}**, {100 * level:g} %: CoMet+ closes 80 % of the gap or more"
+        words += f" on {_listed(met)}" if len(met) else " nowhere"
+        for row in missed.itertuples():
+            rivals = here[(here["dataset"] == row.dataset) & (here["method"] != BEST)]
+            best = rivals.loc[rivals["gain"].idxmax()] if len(rivals) else None
+            words += f"; on {row.dataset} {_percent(row.closed)}"
+            if best is not None and best["gain"] > row.gain:
+                words += f", where *{label(best['method'])}* closes {_percent(best['closed'])}"
+        lines.append(words + ".")
+        clean = harms[(harms["detector"] == detector) & (harms["method"] == BEST)]
+        dear = clean[clean["mean"] < -CLOSE]
+        words = f"- **{label(detector)}**, clean: CoMet+ costs "
+        words += (
+            _listed(dear.assign(closed=np.nan), "mean") + ", elsewhere at most 0.3 points."
+            if len(dear)
+            else "at most 0.3 points on each."
+        )
+        lines.append(words)
+        fair = set(comparable(rows)["dataset"])
+        here = here[here["dataset"].isin(fair)]
+        safe = harms[(harms["detector"] == detector) & harms["dataset"].isin(fair)]
+        safe = safe.groupby("method")["mean"].min()
+        worth = here.groupby("method")["gain"].mean()
+        usable = [name for name in worth.index if safe.get(name, -1.0) >= -HARMLESS]
+        if usable:
+            top = max(usable, key=lambda name: worth[name])
+            lines.append(
+                f"- **{label(detector)}**: of the weightings that cost no clean data set more than"
+                f" half a point, *{label(top)}* gains most, {signed(worth[top])} points in the mean"
+                " over the data sets that all were run on."
+            )
+        else:
+            lines.append(
+                f"- **{label(detector)}**: every weighting costs some clean data set more than half"
+                " a point."
+            )
+    return "\n".join(lines)
+
+
+def described(record: Mapping[str, Any]) -> str:
+    """One line that says what was measured and when."""
+    rows = record["rows"]
+    drawn = rows["drawn"].astype(bool)
+    counts = rows.groupby("dataset")["seed"].nunique()
+    seeds = (
+        f"{counts.max()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    )
+    real = ", ".join(rows.loc[~drawn, "dataset"].unique())
+    names = ", ".join(rows.loc[drawn, "dataset"].unique())
+    return " · ".join(
+        part
+        for part in (
+            f"benchmark of {record['made']}",
+            f"real: {real}" if real else "",
+            f"synthetic: {names}" if names else "",
+            "profile demo, all images",
+            f"{seeds} seeds",
+        )
+        if part
+    )
+
+
+def _name(row: Mapping[Hashable, Any]) -> str:
+    if row["synthetic"]:
+        return f"{NAMES.get(row['dataset'], row['dataset'])} stand-in"
+    return str(row["category"]).replace("_", " ")
+
+
+def _listed(table: pd.DataFrame, column: str = "closed") -> str:
+    shown = [
+        f"{row['dataset']} ({_percent(row[column]) if column == 'closed' else signed(row[column])})"
+        for row in table.to_dict("records")
+    ]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _percent(value: float) -> str:
+    return "–" if np.isnan(value) else f"{100 * value:.0f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}"
