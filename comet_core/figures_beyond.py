@@ -112,7 +112,10 @@ def everywhere(rows: pd.DataFrame, note: str) -> Figure:
         table = table.reindex(index=methods, columns=pd.MultiIndex.from_tuples(columns))
         values = 100 * table.to_numpy()
         ahead = values - 100 * table.loc[PLAIN].to_numpy()
-        colours = axes.imshow(ahead, cmap="PRGn", vmin=-SPAN, vmax=SPAN, aspect="auto")
+        # As vectors; an image would be shown as a photograph is.
+        centres = np.arange(len(columns)), np.arange(len(methods))
+        colours = axes.pcolormesh(*centres, ahead, cmap="PRGn", vmin=-SPAN, vmax=SPAN)
+        axes.invert_yaxis()
         for (y, x), value in np.ndenumerate(values):
             if value == value:
                 deep = abs(ahead[y, x]) > 0.7 * SPAN

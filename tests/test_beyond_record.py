@@ -114,7 +114,7 @@ def test_the_figure_has_a_row_a_method_and_a_column_a_level(tmp_path: Path) -> N
     axes = figure.axes[0]
     shown = [tick.get_text() for tick in axes.get_xticklabels()]
     assert shown == ["0", "10", "0", "10"]
-    assert axes.images[0].get_array().shape == (4, 4)
+    assert axes.collections[0].get_array().shape == (4, 4)
     texts = {text.get_text() for text in axes.texts}
     assert {"95", "75", "93"} <= texts
     with pytest.raises(InputError, match="no runs"):
