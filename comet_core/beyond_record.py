@@ -204,11 +204,18 @@ def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
                 " over the data sets that all were run on."
             )
         else:
+            least = max(safe.index, key=lambda name: safe[name], default="")
             lines.append(
                 f"- **{label(detector)}**: every weighting costs some clean data set more than half"
-                " a point."
+                f" a point; least, {signed(safe[least])}, is lost by *{label(least)}*."
             )
     return "\n".join(lines)
+
+
+def side(record: Mapping[str, Any], *, drawn: bool) -> dict[str, Any]:
+    """The record of the drawn data sets only, or of the real ones."""
+    rows = record["rows"]
+    return {**record, "rows": rows[rows["drawn"].astype(bool) == drawn]}
 
 
 def described(record: Mapping[str, Any]) -> str:

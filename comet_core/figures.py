@@ -314,7 +314,13 @@ def _key(figure: Figure, kinds: Sequence[str]) -> None:
 
 def _noted(figure: Figure, note: str) -> Figure:
     """Write what a figure was made from under it."""
-    figure.supxlabel(textwrap.fill(note, 88), x=0.01, ha="left", fontsize=7.5, color=QUIET)
+    figure.supxlabel(
+        textwrap.fill(note, 88, break_on_hyphens=False),
+        x=0.01,
+        ha="left",
+        fontsize=7.5,
+        color=QUIET,
+    )
     return figure
 
 

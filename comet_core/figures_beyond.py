@@ -19,8 +19,6 @@ from comet_core.names import data_names, label
 COLOURS = {PLAIN: INK, BEST: "#EE6677", ORACLE: "#228833"}
 """Of the methods that stand out; the others are blue."""
 OTHER = "#4477AA"
-WIDE = 7.4
-"""Inches, for twenty columns of numbers."""
 SPAN = 20.0
 """Points from plain training at which the colours end."""
 
@@ -102,7 +100,7 @@ def everywhere(rows: pd.DataFrame, note: str) -> Figure:
         for dataset in dict.fromkeys(rows["dataset"])
         for level in sorted(points.loc[points["dataset"] == dataset, "contamination"].unique())
     ]
-    figure = Figure(figsize=(WIDE, len(detectors) * (0.19 * len(methods) + 0.75) + 0.5))
+    figure = Figure(figsize=(WIDTH, len(detectors) * (0.19 * len(methods) + 0.75) + 0.5))
     grid = figure.subplots(len(detectors), 1, squeeze=False)[:, 0]
     for axes, detector in zip(grid, detectors, strict=True):
         part = points[points["detector"] == detector]

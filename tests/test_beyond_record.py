@@ -70,6 +70,10 @@ def test_stand_ins_and_real_sets_are_told_apart(tmp_path: Path) -> None:
     note = beyond_record.described(record)
     assert "real: magnetic tile" in note and "synthetic: MVTec AD stand-in" in note
     assert "3 seeds" in note
+    drawn = beyond_record.side(record, drawn=True)
+    assert set(drawn["rows"]["dataset"]) == {"MVTec AD stand-in"}
+    assert "real" not in beyond_record.described(drawn)
+    assert "synthetic" not in beyond_record.described(beyond_record.side(record, drawn=False))
 
 
 def test_the_verdict_names_where_it_falls_short_and_who_is_ahead_there(tmp_path: Path) -> None:
@@ -82,6 +86,14 @@ def test_the_verdict_names_where_it_falls_short_and_who_is_ahead_there(tmp_path:
     (tmp_path / "beyond.json").unlink()
     fine = beyond_record.findings(read(tmp_path, told(gain=1.0))["rows"])
     assert "clean: CoMet+ costs at most 0.3 points on each" in fine
+    (tmp_path / "beyond.json").unlink()
+    dear = told(gain=1.0, harm=0.01)
+    dear = dear[dear["method"] != "paper"]
+    assert "least, \N{MINUS SIGN}1.0, is lost by *CoMet+*" in beyond_record.findings(
+        read(tmp_path, dear)["rows"]
+    )
+    (tmp_path / "beyond.json").unlink()
+    fine = beyond_record.findings(read(tmp_path, told(gain=1.0))["rows"])
     assert "*CoMet+* gains most, +20.0 points" in fine
 
 
