@@ -82,6 +82,9 @@ def grids(chosen: argparse.Namespace) -> list[dict]:
     for place in places(EMBEDDED, chosen.dataset, chosen.data_root, chosen.category):
         name, root = place["dataset"], str(place["data_root"])
         for category in place["category"]:
+            levels = feasible(name, root, category, chosen.level)
+            if not levels:  # none would stand for those of the profile
+                continue
             found += beyond.grids(
                 chosen.profile,
                 datasets=[name],
@@ -89,7 +92,7 @@ def grids(chosen: argparse.Namespace) -> list[dict]:
                 categories=[category],
                 detectors=chosen.detector,
                 weightings=chosen.weighting,
-                levels=feasible(name, root, category, chosen.level),
+                levels=levels,
                 seeds=range(chosen.seeds),
                 strict=False,
             )

@@ -222,7 +222,7 @@ def described(record: Mapping[str, Any]) -> str:
     """One line that says what was measured and when."""
     rows = record["rows"]
     drawn = rows["drawn"].astype(bool)
-    counts = rows.groupby("dataset")["seed"].nunique()
+    counts = rows.groupby(["dataset", "contamination"])["seed"].nunique()
     seeds = (
         f"{counts.max()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     )

@@ -132,7 +132,7 @@ def everywhere(rows: pd.DataFrame, note: str) -> Figure:
         starts = [i for i, (name, _) in enumerate(columns) if not i or columns[i - 1][0] != name]
         for start, end in itertools.pairwise([*starts, len(columns)]):
             axes.text(
-                start - 0.4, -0.7, textwrap.fill(str(columns[start][0]), 4 * (end - start) + 2),
+                start - 0.4, -0.7, _heading(str(columns[start][0]), end - start),
                 fontsize=8, ha="left", va="bottom", color=INK,
             )  # fmt: skip
             if start:
@@ -144,6 +144,11 @@ def everywhere(rows: pd.DataFrame, note: str) -> Figure:
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     return _noted(figure, note)
+
+
+def _heading(name: str, columns: int) -> str:
+    """A name in lines as long as so many columns are wide."""
+    return textwrap.fill(name, 4 * columns + 2, break_on_hyphens=False)
 
 
 @in_house_style

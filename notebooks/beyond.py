@@ -163,7 +163,7 @@ notebook.show_table(
 # %% tags=["remove-input"]
 notebook.show_table(
     beyond_record.numbers(everywhere["rows"]),
-    "All numbers: I-AUROC in percent and its 95 % interval over the seeds",
+    "All numbers: I-AUROC in percent and its 95 % interval over the seeds, where there are several",
     "tab-everywhere-all",
     folded=True,
 )

@@ -99,3 +99,21 @@ def test_the_benchmark_leaves_out_levels_that_would_empty_the_test_set(
     # 63 less 53 are 10, less 54 are 9.
     levels = benchmark["feasible"]("mvtec_ad", "", "bottle", [0.0, 0.1, 0.265, 0.27, 0.4])
     assert levels == [0.0, 0.1, 0.265]
+
+
+def test_the_benchmark_leaves_out_categories_without_a_feasible_level(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "beyond.py"
+    benchmark = runpy.run_path(str(path), run_name="benchmark")
+    inside = benchmark["grids"].__globals__
+    place = {"dataset": "mvtec_ad", "data_root": "somewhere", "category": ["few", "many"]}
+    monkeypatch.setitem(inside, "places", lambda *_: [place])
+    monkeypatch.setitem(inside, "feasible", lambda *named: [0.4] if named[2] == "many" else [])
+    chosen = SimpleNamespace(
+        dataset=[], data_root="", category=[], profile="smoke", detector=["simplenet"],
+        weighting=["comet+"], level=[0.4], seeds=1,
+    )  # fmt: skip
+    grids = benchmark["grids"](chosen)
+    assert {tuple(grid["category"]) for grid in grids} == {("many",)}
+    assert {level for grid in grids for level in grid["contamination"]} == {0.4}
