@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--each", action="store_true", help="each category for itself as well")
     chosen = parser.parse_args()
     try:
+        if chosen.out is not None:
+            beyond_record.check(chosen.out)  # now rather than after hours
         rows = run(grids(chosen), engine=chosen.engine)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -20,7 +20,7 @@ from comet_core.discovery import discoveries
 from comet_core.evidence import COSTLY, LEVEL, places, profile_of
 from comet_core.names import data_names, label
 from comet_core.statistics import mean_interval, paired_difference, summarise
-from comet_core.tables import signed
+from comet_core.tables import signed, two_decimals, whole_percent
 
 PLAIN, ORACLE, BEST = "plain", "oracle", "comet+"
 RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "contrast")
@@ -220,13 +220,13 @@ def overview(rows: pd.DataFrame, samples: pd.DataFrame, level: float = LEVEL) ->
         "detector": [label(name) for name in table["detector"]],
         "weighting": [label(name) for name in table["method"]],
         f"gain at {100 * at:g} % / points": [signed(x) for x in table["gain"]],
-        "gap closed": [_percent(x) for x in table["closed"]],
+        "gap closed": [whole_percent(x) for x in table["closed"]],
         "clean / points": [signed(x) for x in table["harm"]],
     }
     for truth in ("nominal", "boundary", "anomalous"):
         if truth in table:
-            text[f"weight, {truth}"] = [_number(x) for x in table[truth]]
-    text["time / plain"] = [_number(x) for x in table["cost"]]
+            text[f"weight, {truth}"] = [two_decimals(x) for x in table[truth]]
+    text["time / plain"] = [two_decimals(x) for x in table["cost"]]
     same = [name for name in ("data", "detector") if len(set(text[name])) == 1]
     return pd.DataFrame({name: values for name, values in text.items() if name not in same})
 
@@ -244,7 +244,7 @@ def findings(rows: pd.DataFrame) -> str:
             else:
                 reached = "as aimed for" if row["closed"] >= SHARE else "short of the 80 % aimed at"
                 told = (
-                    f"CoMet+ closes {_percent(row['closed'])} of the gap of "
+                    f"CoMet+ closes {whole_percent(row['closed'])} of the gap of "
                     f"{signed(row['gap'])} points between plain and oracle, {reached}"
                 )
             lines.append(f"- {where}, {100 * float(str(level)):g} % anomalous: {told}.")
@@ -267,8 +267,8 @@ def findings(rows: pd.DataFrame) -> str:
 
 def failures(rows: pd.DataFrame) -> str:
     """What was tried and is not recommended, and for which reason, as one paragraph of Markdown."""
-    harm = _by_method(harms(rows), "mean", "min")
-    gain = _by_method(gaps(rows), "gain", "mean")
+    harm = by_method(harms(rows), "mean", "min")
+    gain = by_method(gaps(rows), "gain", "mean")
     paper = gain.get("paper", float("nan"))
     dear = sorted(name for name, value in harm.items() if value < -HARMLESS)
     weak = [name for name in ordered(gain) if gain[name] < paper]
@@ -330,14 +330,7 @@ def flagged(rows: pd.DataFrame, samples: pd.DataFrame, levels: Sequence[float]) 
     return pd.DataFrame(lines, columns=[*columns[:4], "low", "high", "found"])
 
 
-def _by_method(table: pd.DataFrame, column: str, how: str) -> dict[str, float]:
+def by_method(table: pd.DataFrame, column: str, how: str) -> dict[str, float]:
+    """A column of a table of `gaps` or `harms`, aggregated for each method."""
     found = table.groupby("method")[column].agg(how)
     return {str(name): float(value) for name, value in found.items()}
-
-
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.0f} %"
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"

@@ -7,7 +7,7 @@ chapter shows the rest.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from comet_core import beyond, records
-from comet_core.beyond import BEST, CLOSE, HARMLESS, ORACLE, PLAIN, SHARE
+from comet_core.beyond import BEST, CLOSE, HARMLESS, ORACLE, PLAIN, SHARE, by_method
+from comet_core.errors import InputError
 from comet_core.evidence import DETECTORS, LEVEL
-from comet_core.names import NAMES, label
-from comet_core.tables import signed, with_interval
+from comet_core.names import data_names, enumerated, label
+from comet_core.tables import signed, two_decimals, whole_percent, with_interval
 
 RUN = ["name", "drawn", "category", "detector", "method", "contamination", "seed"]
 """What names a run of the record."""
@@ -40,12 +41,25 @@ def told(rows: pd.DataFrame, samples: pd.DataFrame, name: str = "") -> pd.DataFr
     means = samples.pivot_table(index="hash", columns="truth", values="used", observed=True)
     means = means.reindex(columns=list(KINDS))
     rows = rows[(rows["method"] != ORACLE) | (rows["contamination"] > 0)]
+    real = rows["category"].str.replace("_", " ")
     rows = rows.assign(
-        name=name or [_name(row) for row in rows.to_dict("records")],
+        name=name or rows["dataset"].map(data_names(rows)).where(rows["synthetic"], real),
         drawn=rows["synthetic"].astype(bool),
         seconds=rows["train_seconds"] + rows["prior_seconds"].fillna(0),
     ).join(means, on="hash")
     return rows[[*RUN, *MEASURED]].round({"image_auroc": 5, "seconds": 2} | dict.fromkeys(KINDS, 4))
+
+
+def check(path: Path) -> None:
+    """Whether runs can be added to a record.
+
+    Raises:
+        InputError: the file is another one, or has no folder to be made in.
+    """
+    if path.exists():
+        _read(path)
+    elif not path.parent.is_dir():
+        raise InputError(f"there is no folder '{path.parent}' for the record; make it first.")
 
 
 def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
@@ -128,13 +142,13 @@ def overview(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
             "weighting": [label(name) for name in table["method"]],
             f"gain at {at}": [signed(x) for x in table["mean"]],
             "least gain": [signed(x) for x in table["min"]],
-            "gap closed, median": [_percent(x) for x in table["closed"]],
+            "gap closed, median": [whole_percent(x) for x in table["closed"]],
             "clean, worst": [
                 "–" if np.isnan(harm) else f"{signed(harm)} ({where})"
                 for harm, where in zip(table["harm"], table["dataset"], strict=True)
             ],
-            **{f"weight, {kind}": [_number(x) for x in table[kind]] for kind in KINDS},
-            "time / plain": [_number(x) for x in table["cost"]],
+            **{f"weight, {kind}": [two_decimals(x) for x in table[kind]] for kind in KINDS},
+            "time / plain": [two_decimals(x) for x in table["cost"]],
         }
     )
 
@@ -166,50 +180,70 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
     """Where CoMet+ keeps what was aimed for, where not, and who is ahead there; Markdown."""
-    gains, harms = beyond.gaps(rows), beyond.harms(rows)
+    gains, harms, fair = beyond.gaps(rows), beyond.harms(rows), set(comparable(rows)["dataset"])
+    gains = gains[gains["contamination"] == level]
     lines = []
     for detector in rows["detector"].unique():
-        here = gains[(gains["detector"] == detector) & (gains["contamination"] == level)]
-        mine = here[here["method"] == BEST].dropna(subset=["closed"])
-        met, missed = mine[mine["closed"] >= SHARE], mine[mine["closed"] < SHARE]
-        words = f"- **{label(detector)}**, {100 * level:g} %: CoMet+ closes 80 % of the gap or more"
-        words += f" on {_listed(met)}" if len(met) else " nowhere"
-        for row in missed.itertuples():
-            rivals = here[(here["dataset"] == row.dataset) & (here["method"] != BEST)]
-            best = rivals.loc[rivals["gain"].idxmax()] if len(rivals) else None
-            words += f"; on {row.dataset} {_percent(row.closed)}"
-            if best is not None and best["gain"] > row.gain:
-                words += f", where *{label(best['method'])}* closes {_percent(best['closed'])}"
-        lines.append(words + ".")
-        clean = harms[(harms["detector"] == detector) & (harms["method"] == BEST)]
-        dear = clean[clean["mean"] < -CLOSE]
-        words = f"- **{label(detector)}**, clean: CoMet+ costs "
-        words += (
-            _listed(dear.assign(closed=np.nan), "mean") + ", elsewhere at most 0.3 points."
-            if len(dear)
-            else "at most 0.3 points on each."
-        )
-        lines.append(words)
-        fair = set(comparable(rows)["dataset"])
-        here = here[here["dataset"].isin(fair)]
-        safe = harms[(harms["detector"] == detector) & harms["dataset"].isin(fair)]
-        safe = safe.groupby("method")["mean"].min()
-        worth = here.groupby("method")["gain"].mean()
-        usable = [name for name in worth.index if safe.get(name, -1.0) >= -HARMLESS]
-        if usable:
-            top = max(usable, key=lambda name: worth[name])
-            lines.append(
-                f"- **{label(detector)}**: of the weightings that cost no clean data set more than"
-                f" half a point, *{label(top)}* gains most, {signed(worth[top])} points in the mean"
-                " over the data sets that all were run on."
-            )
-        else:
-            least = max(safe.index, key=lambda name: safe[name], default="")
-            lines.append(
-                f"- **{label(detector)}**: every weighting costs some clean data set more than half"
-                f" a point; least, {signed(safe[least])}, is lost by *{label(least)}*."
-            )
+        gain, harm = gains[gains["detector"] == detector], harms[harms["detector"] == detector]
+        told = {
+            f", {100 * level:g} %": _gaps_closed(gain),
+            ", clean": _price(harm[harm["method"] == BEST]),
+            "": _ahead(gain[gain["dataset"].isin(fair)], harm[harm["dataset"].isin(fair)]),
+        }
+        lines += [f"- **{label(detector)}**{of}: {words}." for of, words in told.items() if words]
     return "\n".join(lines)
+
+
+def _gaps_closed(gain: pd.DataFrame) -> str:
+    """Where CoMet+ closes the share that was aimed for, and who closes more where it does not."""
+    mine = gain[gain["method"] == BEST].dropna(subset=["closed"]).to_dict("records")
+    if not mine:
+        return ""
+    met = [
+        f"{row['dataset']} ({whole_percent(row['closed'])})"
+        for row in mine
+        if row["closed"] >= SHARE
+    ]
+    words = f"CoMet+ closes 80 % of the gap or more {f'on {enumerated(met)}' if met else 'nowhere'}"
+    for row in mine:
+        if row["closed"] >= SHARE:
+            continue
+        words += f"; on {row['dataset']} {whole_percent(row['closed'])}"
+        rivals = gain[(gain["dataset"] == row["dataset"]) & (gain["gain"] > row["gain"])]
+        for best in rivals.nlargest(1, "gain").to_dict("records"):
+            words += f", where *{label(best['method'])}* closes {whole_percent(best['closed'])}"
+    return words
+
+
+def _price(harm: pd.DataFrame) -> str:
+    """What CoMet+ costs clean data."""
+    if harm.empty:
+        return ""
+    dear = harm[harm["mean"] < -CLOSE].to_dict("records")
+    where = [f"{row['dataset']} ({signed(row['mean'])})" for row in dear]
+    if where:
+        return f"CoMet+ costs {enumerated(where)}, elsewhere at most 0.3 points"
+    return "CoMet+ costs at most 0.3 points on each"
+
+
+def _ahead(gain: pd.DataFrame, harm: pd.DataFrame) -> str:
+    """Which weighting gains most of those that cost no clean data set more than half a point."""
+    worst, worth = by_method(harm, "mean", "min"), by_method(gain, "gain", "mean")
+    if not worst or not worth:
+        return ""
+    usable = [name for name in worth if worst.get(name, -1.0) >= -HARMLESS]
+    if not usable:
+        least = max(worst, key=lambda name: worst[name])
+        return (
+            "every weighting costs some clean data set more than half a point; least,"
+            f" {signed(worst[least])}, is lost by *{label(least)}*"
+        )
+    top = max(usable, key=lambda name: worth[name])
+    return (
+        "of the weightings that cost no clean data set more than half a point,"
+        f" *{label(top)}* gains most, {signed(worth[top])} points in the mean over the data sets"
+        " that all were run on"
+    )
 
 
 def side(record: Mapping[str, Any], *, drawn: bool) -> dict[str, Any]:
@@ -239,25 +273,3 @@ def described(record: Mapping[str, Any]) -> str:
         )
         if part
     )
-
-
-def _name(row: Mapping[Hashable, Any]) -> str:
-    if row["synthetic"]:
-        return f"{NAMES.get(row['dataset'], row['dataset'])} stand-in"
-    return str(row["category"]).replace("_", " ")
-
-
-def _listed(table: pd.DataFrame, column: str = "closed") -> str:
-    shown = [
-        f"{row['dataset']} ({_percent(row[column]) if column == 'closed' else signed(row[column])})"
-        for row in table.to_dict("records")
-    ]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
-
-
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.0f} %"
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"

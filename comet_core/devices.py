@@ -34,8 +34,8 @@ def device() -> torch.device:
 
 
 def sent(tensor: Tensor, place: torch.device) -> Tensor:
-    """A tensor of main memory on a device; on the way to a GPU the processor goes on meanwhile."""
-    if place.type == "cuda":
+    """A tensor on a device; on its way from main memory to a GPU the processor goes on."""
+    if place.type == "cuda" and tensor.is_cpu:
         return tensor.pin_memory().to(place, non_blocking=True)
     return tensor.to(place)
 

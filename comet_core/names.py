@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 NAMES = {"mvtec_ad": "MVTec AD", "ksdd2": "KSDD2", "ksdd2_clean": "KSDD2", "viaduct": "VIADUCT"}
@@ -33,6 +35,11 @@ not be set beside the paper's numbers for it."""
 def label(name: str) -> str:
     """A metric, detector or strategy as it is written in tables; itself if it has no other name."""
     return LABELS.get(name, name)
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """Words as in a sentence: "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def data_names(rows: pd.DataFrame) -> dict[str, str]:

@@ -140,6 +140,11 @@ def find_data(dataset: str, data_root: str = "") -> Path:
     return root / folder
 
 
+def find_record(name: str, given: str = "") -> Path:
+    """The file of a benchmark's record: the one that is given, or the project's of that name."""
+    return Path(given).expanduser() if given else home() / "benchmarks" / name
+
+
 def choose_categories(dataset: str, data_root: Path, wanted: Sequence[str]) -> list[str]:
     """The categories to look at: those named, or else all that the data set has."""
     return list(wanted) or datasets.categories(dataset, data_root)

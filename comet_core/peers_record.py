@@ -10,6 +10,7 @@ import pandas as pd
 
 from comet_core import records
 from comet_core.config import UNTRAINED
+from comet_core.names import enumerated
 from comet_core.speed_record import clock
 from comet_core.statistics import summarise
 
@@ -91,7 +92,7 @@ def findings(rows: pd.DataFrame, recipe_epochs: int) -> str:
     short = table[(table["method"] == "supersimplenet") & (table["epochs"] < recipe_epochs)]
     if len(short):
         longest = (short["train_seconds"] / short["epochs"]).max() * recipe_epochs
-        trained = _listed([str(number) for number in sorted(set(short["epochs"]))])
+        trained = enumerated([str(number) for number in sorted(set(short["epochs"]))])
         words.append(
             f"SuperSimpleNet has had {trained} of its {recipe_epochs} epochs, as all of them would"
             f" take up to {clock(longest)}; so its I-AUROC is not that of a finished training."
@@ -103,7 +104,7 @@ def findings(rows: pd.DataFrame, recipe_epochs: int) -> str:
         if name not in set(group["method"])
     ]
     if missing:
-        words.append(f"Not measured: {_listed(missing)}.")
+        words.append(f"Not measured: {enumerated(missing)}.")
     return " ".join(words)
 
 
@@ -111,7 +112,7 @@ def _winner(group: pd.DataFrame) -> str:
     first, top = group.iloc[0], group["mean"].max()
     best = group["mean"] >= top - TIE
     fewer = group["n"].max() > 1
-    names = _listed(
+    names = enumerated(
         [
             METHODS[row["method"]] + (" (one seed)" if fewer and row["n"] == 1 else "")
             for _, row in group[best].iterrows()
@@ -153,7 +154,7 @@ def _times(table: pd.DataFrame) -> str:
 def described(record: Mapping[str, Any]) -> str:
     """One line that says what was measured, when and on what."""
     made, versions, rows = record["machine"], record["versions"], record["rows"]
-    limit = _listed([str(n) for n in sorted(set(rows["train_limit"].dropna().astype(int)))])
+    limit = enumerated([str(n) for n in sorted(set(rows["train_limit"].dropna().astype(int)))])
     counts = rows.groupby(list(BY))["seed"].nunique()
     seeds = "1 seed" if counts.max() == 1 else f"{counts.max()} seeds"
     if counts.min() == 1 < counts.max():
@@ -176,7 +177,3 @@ def _level(contamination: float) -> str:
 def _interval(row: pd.Series) -> str:
     text = f"{row['mean']:.3f}"
     return text if row["n"] < 2 else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -221,6 +221,16 @@ def signed(value: float, sign: str = "+") -> str:
     return f"{rounded:{sign}.1f}".replace("-", MINUS)
 
 
+def whole_percent(value: float) -> str:
+    """A share in whole percent, "79 %"; a dash for nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def two_decimals(value: float) -> str:
+    """A number with two decimals; a dash for nan."""
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
 def with_interval(value: float, low: float, high: float, sign: str = "+") -> str:
     """`signed` with its interval, "+3.1 [-0.5, +6.7]", where there is one."""
     interval = "" if math.isnan(low) else f" [{signed(low, sign)}, {signed(high, sign)}]"

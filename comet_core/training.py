@@ -261,8 +261,7 @@ def _batch(
 
     def taken(source: Tensor, *where: Tensor) -> Tensor:
         """From where the source lies to where the detector computes."""
-        some = source[tuple(one.to(source.device) for one in where)]
-        return some if some.device == detector.device else sent(some, detector.device)
+        return sent(source[tuple(one.to(source.device) for one in where)], detector.device)
 
     parts = samples.shape[1]
     kept = detector.train_parts(parts)

@@ -28,7 +28,7 @@ EDGE = 64
 
 
 def main() -> int:
-    """The command line; returns 2 for bad input."""
+    """The command line; returns 2 for bad input, 130 when interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("data/digits"), help="[data/digits]")
     chosen = parser.parse_args()
@@ -38,8 +38,14 @@ def main() -> int:
     try:
         lay_out(chosen.out)
     except OSError as error:
-        print(f"'{chosen.out}' cannot be written ({error.strerror}).", file=sys.stderr)
+        print(
+            f"'{chosen.out}' cannot be written ({error.strerror}); name another folder by --out.",
+            file=sys.stderr,
+        )
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; run the same command to begin anew.", file=sys.stderr)
+        return 130
     print(f"{chosen.out}: ten categories, such as digit_0")
     return 0
 

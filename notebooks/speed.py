@@ -19,21 +19,15 @@ profile: str = "demo"  # size of that measurement: smoke, demo or paper
 peers: str = ""  # a file that benchmarks/peers.py wrote; empty: the one of the project
 
 # %%
-from pathlib import Path
-
 import pandas as pd
 
 from comet_core import figures_speed, notebook, peers_record, records, speed, speed_record
 
 notebook.begin(globals())
-measured = records.read_record(
-    Path(record) if record else notebook.home() / "benchmarks" / "speed.json", "bench"
-)
+measured = records.read_record(notebook.find_record("speed.json", record), "bench")
 rows = measured["rows"]
 note = speed_record.described(measured)
-rivals = peers_record.read_record(
-    Path(peers) if peers else notebook.home() / "benchmarks" / "peers.json"
-)
+rivals = peers_record.read_record(notebook.find_record("peers.json", peers))
 
 # %% [markdown]
 # ## Measured by the benchmark

@@ -133,9 +133,20 @@ def test_the_figure_has_a_row_a_method_and_a_column_a_level(tmp_path: Path) -> N
         figures_beyond.everywhere(rows[:0], "")
 
 
-def test_another_file_is_no_record(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="`make bench-beyond` writes it"):
-        beyond_record.read_record(tmp_path / "beyond.json")
-    (tmp_path / "beyond.json").write_text('{"rows": [{"detector": "simplenet"}]}')
+def test_what_cannot_be_added_to_is_told_before_the_runs(tmp_path: Path) -> None:
+    beyond_record.check(tmp_path / "new.json")
+    with pytest.raises(InputError, match="no folder"):
+        beyond_record.check(tmp_path / "nowhere" / "new.json")
+    (tmp_path / "other.json").write_text("[]")
     with pytest.raises(InputError, match="no record of the benchmark"):
-        beyond_record.read_record(tmp_path / "beyond.json")
+        beyond_record.check(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_half_a_record_is_told_as_far_as_it_goes(tmp_path: Path, level: float) -> None:
+    rows = read(tmp_path, told(gain=0.9))["rows"]
+    part = rows[rows["contamination"] == level]
+    said = beyond_record.findings(part)
+    assert ("closes" in said) == (level > 0) and ("costs" in said) == (level == 0)
+    assert "gains most" not in said
+    assert len(beyond_record.overview(part)) == (2 if level else 0)

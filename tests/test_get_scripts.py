@@ -393,3 +393,20 @@ def test_digits_are_laid_out_from_what_scikit_learn_brings(
     assert pixels.shape == (64, 64) and pixels.min() == 0 and pixels.max() == 255
     assert digits.main() == 2
     assert "remove it" in capsys.readouterr().err
+
+
+def test_interrupted_digits_leave_no_half_folder(
+    scripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits, out = scripts("get_digits"), tmp_path / "digits"
+    monkeypatch.setattr(sys, "argv", ["get_digits.py", "--out", str(out)])
+
+    def interrupt(_: object) -> Image.Image:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(digits, "enlarged", interrupt)
+        assert digits.main() == 130
+    assert not out.exists() and "begin anew" in capsys.readouterr().err
+    assert digits.main() == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]

@@ -164,11 +164,3 @@ def test_the_source_tells_single_seeds() -> None:
     told = peers_record.described(record)
     assert told.startswith("reported by the benchmark of 2026-11-25 · a processor, 1 thread")
     assert told.endswith("60 nominal training images · 2 seeds, one where no interval is given")
-
-
-def test_a_missing_or_foreign_record_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="`make bench-peers` writes it"):
-        peers_record.read_record(tmp_path / "peers.json")
-    (tmp_path / "peers.json").write_text('{"rows": [{"detector": "simplenet"}]}')
-    with pytest.raises(InputError, match="no record of the benchmark"):
-        peers_record.read_record(tmp_path / "peers.json")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from comet_core import records, speed, speed_record
+from comet_core import speed, speed_record
 from comet_core.errors import InputError
 from comet_core.speed import Case, Timing, compare, measure
 from comet_core.speed_record import ratios, scaling
@@ -132,11 +132,3 @@ def test_findings_say_whether_the_aims_are_reached() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert speed_record.clock(seconds) == text
-
-
-def test_a_missing_or_foreign_record_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="`make bench` writes it"):
-        records.read_record(tmp_path / "speed.json", "bench")
-    (tmp_path / "speed.json").write_text("[]")
-    with pytest.raises(InputError, match="no record of the benchmark"):
-        records.read_record(tmp_path / "speed.json", "bench")

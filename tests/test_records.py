@@ -1,0 +1,47 @@
+"""Records of benchmarks: written whole, and other files told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comet_core import beyond_record, peers_record
+from comet_core.errors import InputError
+from comet_core.records import read_record, write_record
+
+
+@pytest.mark.parametrize(
+    ("read", "target", "foreign"),
+    [
+        (lambda path: read_record(path, "bench"), "bench", "[]"),
+        (peers_record.read_record, "bench-peers", '{"rows": [{"detector": "simplenet"}]}'),
+        (beyond_record.read_record, "bench-beyond", '{"rows": [{"detector": "simplenet"}]}'),
+    ],
+)
+def test_a_missing_or_foreign_record_is_told(
+    tmp_path: Path, read: Callable[[Path], Any], target: str, foreign: str
+) -> None:
+    path = tmp_path / "record.json"
+    with pytest.raises(InputError, match=f"`make {target}` writes it"):
+        read(path)
+    path.write_text(foreign)
+    with pytest.raises(InputError, match="no record of the benchmark"):
+        read(path)
+
+
+@pytest.mark.parametrize("columns", [None, ["images", "seconds"]])
+def test_a_record_is_read_as_it_was_written(tmp_path: Path, columns: list[str] | None) -> None:
+    rows = [[100, 0.5], [200, None]]
+    named = [dict(zip(("images", "seconds"), row, strict=True)) for row in rows]
+    record: dict[str, Any] = {"made": "today", "machine": {"threads": 1}}
+    record |= {"columns": columns, "rows": rows} if columns else {"rows": named}
+    path = tmp_path / "record.json"
+    write_record(record, path)
+    found = read_record(path, "bench", ["images", "seconds"])
+    assert found["machine"] == {"threads": 1}
+    assert found["rows"]["images"].tolist() == [100, 200]
+    assert found["rows"]["seconds"].isna().tolist() == [False, True]
+    assert list(tmp_path.iterdir()) == [path]
