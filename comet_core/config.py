@@ -74,7 +74,7 @@ class TrainingSettings(BaseModel):
     order: Literal[1, 2] = 1
     """1: first-order meta-gradient; 2: exact, through the inner step."""
     tasks: int = Field(2, ge=1)
-    """Tasks of one outer step; the batch is divided among them. Four cost a fifth more and are no
+    """Tasks of one outer step; the batch is divided among them. Four cost an eighth more and are no
     better (SimpleNet, eight seeds on two real data sets, three on the stand-ins)."""
     validation_share: float = Field(0.3, gt=0, lt=1)
     lambda_0: float = Field(0.005, ge=0)
