@@ -105,6 +105,8 @@ class MixedPairs(MetaStepper):
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         values = super().__call__(batch, generator)
+        if not self.measures:
+            return values
         parts = split_tasks(batch, ORDINARY_PAIRS, self.settings.validation_share)
         theta = {name: p.detach() for name, p in self.detector.named_parameters()}
         with torch.no_grad():

@@ -79,7 +79,7 @@ class TrainingSettings(BaseModel):
     validation_share: float = Field(0.3, gt=0, lt=1)
     lambda_0: float = Field(0.005, ge=0)
     gamma: float = Field(0.5, ge=0)
-    window: int = Field(32, ge=2)
+    window: int = Field(16, ge=2)
     """Pairs of (train, validation) loss that the covariance of equation 4 is computed from."""
 
     @property

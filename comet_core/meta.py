@@ -57,7 +57,7 @@ class MetaStep(NamedTuple):
     `gradient` is that of the mean over tasks of L_meta; `objective` that mean; `train_losses` and
     `val_losses` (T,) are the like-for-like pairs of equation 4: both at theta', both weighted, both
     without the penalty, and both of as many samples (the first of the training part where that is
-    the larger one), so that they scatter alike.
+    the larger one), so that they scatter alike. They are (0,) where they were not asked for.
     """
 
     gradient: Parameters
@@ -150,6 +150,7 @@ def meta_gradient(
     steps: int = 1,
     order: int = 1,
     lambda_sigma: float = 0.0,
+    pairs: bool = True,
 ) -> MetaStep:
     """Equation 8: the gradient of L_meta(theta') with respect to theta, averaged over tasks.
 
@@ -168,6 +169,7 @@ def meta_gradient(
         steps: inner steps.
         order: 1 or 2.
         lambda_sigma: lambda(Sigma') of equation 5.
+        pairs: measure the two losses, which takes another forward pass.
 
     Raises:
         InputError: for another order.
@@ -177,7 +179,7 @@ def meta_gradient(
     one_task = _second_order if order == 2 else _first_order
     theta = {name: p.detach() for name, p in parameters.items()}
     total: Parameters = {}
-    values: list[tuple[Tensor, Tensor, Tensor]] = []
+    objectives, train_losses, val_losses = [], [], []
     tasks = len(train[0])
     for task in range(tasks):
         part = tuple(one[task] for one in train)
@@ -185,17 +187,18 @@ def meta_gradient(
         gradient, adapted, objective, val_loss = one_task(
             loss, theta, part, held_out, alpha, steps, lambda_sigma
         )
-        with torch.no_grad():
-            train_loss = loss(adapted, tuple(one[: len(held_out[0])] for one in part))
-        values.append((objective.detach(), train_loss, val_loss.detach()))
+        objectives.append(objective.detach())
+        if pairs:
+            with torch.no_grad():
+                train_losses.append(loss(adapted, tuple(one[: len(held_out[0])] for one in part)))
+            val_losses.append(val_loss.detach())
         for name, g in gradient.items():
             total[name] = total[name].add_(g) if task else g
-    objectives, train_losses, val_losses = (torch.stack(v) for v in zip(*values, strict=True))
     return MetaStep(
         {name: g.div_(tasks) for name, g in total.items()} if tasks > 1 else total,
-        objectives.mean(),
-        train_losses,
-        val_losses,
+        torch.stack(objectives).mean(),
+        torch.stack(train_losses) if pairs else torch.empty(0),
+        torch.stack(val_losses) if pairs else torch.empty(0),
     )
 
 

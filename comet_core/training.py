@@ -78,6 +78,9 @@ class Training:
 Step = Callable[[Batch, torch.Generator], dict[str, float]]
 """Leaves the gradient of a batch (samples, weights, noise) in the parameters, and tells losses."""
 MakeStep = Callable[[Detector, TrainingSettings], Step]
+PAIRS_EVERY = 2
+"""Steps from one pair of losses for equation 4 to the next (choice): a pair takes another forward
+pass, for a flow a seventh of a step, and the loss hardly changes from step to step."""
 Weigh = Callable[[Detector, Tensor, TrainingSettings, Tensor, float], Confidence]
 """As `confidence`: also takes the weights so far and the share of the training that is done."""
 
@@ -308,6 +311,13 @@ class MetaStepper:
         # Once, since to look for them takes its time.
         self.parameters: Parameters = dict(detector.named_parameters())
         self.window = LossWindow(settings.window)
+        self.steps = 0
+        self.latest: dict[str, float] = {}
+
+    @property
+    def measures(self) -> bool:
+        """Whether the latest step is one that measures the losses for equation 4."""
+        return (self.steps - 1) % PAIRS_EVERY == 0
 
     def loss(self, parameters: Parameters, batch: Batch) -> Tensor:
         """Equation 3 at the given parameters."""
@@ -320,6 +330,7 @@ class MetaStepper:
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
         s = self.settings
+        self.steps += 1
         sigma = self.window.covariance()
         lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma).item()
         # The gradients of the step before would be in the way of those of this one: for a flow all
@@ -334,17 +345,22 @@ class MetaStepper:
             steps=s.inner_steps,
             order=s.order,
             lambda_sigma=lambda_sigma,
+            pairs=self.measures,
         )
         for name, p in self.parameters.items():
             p.grad = result.gradient[name]
+        if self.measures:
+            self.latest = {
+                "train_loss": result.train_losses.mean().item(),
+                "val_loss": result.val_losses.mean().item(),
+            }
         values: dict[str, Any] = {
             "loss": result.objective.item(),
-            "train_loss": result.train_losses.mean().item(),
-            "val_loss": result.val_losses.mean().item(),
+            **self.latest,
             "det_sigma": determinant(sigma).item(),
             "lambda_sigma": lambda_sigma,
         }
-        if all(value == value for value in values.values()):
+        if self.measures and all(value == value for value in values.values()):
             self.window.extend(result.train_losses.tolist(), result.val_losses.tolist())
         return values
 

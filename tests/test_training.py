@@ -186,6 +186,31 @@ def test_no_setting_is_missing_above() -> None:
     assert tested == set(TrainingSettings.model_fields)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_every_second_step_measures_a_pair_and_the_others_take_the_same_step(
+    monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    maps, ids = blobs()
+    settings = TrainingSettings(**BASE, strategy="meta", order=order, gamma=0.0, window=64)
+    trained = {}
+    for every in (1, 2):
+        monkeypatch.setattr("comet_core.training.PAIRS_EVERY", every)
+        steppers = []
+
+        def make_step(detector: Detector, settings: TrainingSettings, made=steppers) -> MetaStepper:
+            made.append(MetaStepper(detector, settings))
+            return made[-1]
+
+        torch.manual_seed(0)
+        detector = detector_of("deep_svdd")
+        course = train(detector, detector.fit_input(maps), ids, settings, make_step=make_step)
+        # Two tasks a step, fifteen steps.
+        assert len(steppers[0].window._pairs) == {1: 30, 2: 16}[every]
+        assert course.history[["train_loss", "val_loss"]].notna().all(axis=None)
+        trained[every] = state(detector)
+    assert all(torch.equal(p, q) for p, q in zip(trained[1], trained[2], strict=True))
+
+
 def test_weights_stay_with_their_samples_under_shuffling() -> None:
     """A batch pairs every sample with its own weight, whatever the order and the parts."""
     count, parts = 10, 7
