@@ -41,7 +41,7 @@ CHOICES = (
     Choice("warmup_epochs", "epochs of warm-up", lambda c: (0, 2 * c.warmup_epochs + 4)),
     Choice("refresh_every", "epochs between refreshes", lambda c: (1, NEVER)),
     Choice("lambda_0", "λ₀, eq. 5", lambda c: (0.0, 100 * c.lambda_0)),
-    Choice("gamma", "γ, eq. 5", lambda c: (0.0, 100 * c.gamma)),
+    Choice("gamma", "γ, eq. 5", lambda c: (0.0, 1e4 * c.gamma)),
     Choice("alpha", "α, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
     Choice("learning_rate", "β, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
     Choice("tasks", "tasks a step", lambda c: [n for n in (1, 2, 4) if n != c.tasks]),

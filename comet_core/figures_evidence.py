@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
+from comet_core.model_uncertainty import ends
 from comet_core.names import data_names, label
 from comet_core.noise import curves, ordered
 from comet_core.scaling import lines
@@ -254,4 +255,58 @@ def scaling(training: pd.DataFrame, extraction: pd.DataFrame, note: str) -> Figu
         for name, which in shown
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=2.4)
+    return _noted(figure, note)
+
+
+@in_house_style
+def uncertainty_courses(table: pd.DataFrame, note: str) -> Figure:
+    """det Sigma over the epochs, one panel for each detector (row) and data set (column).
+
+    Args:
+        table: of `model_uncertainty.courses`; its lowest and highest contamination are drawn.
+        note: what the runs were made from.
+
+    Returns:
+        A figure with a line for each strategy and level: geometric means, and the range over seeds
+        and categories as a band. Epochs before the first two pairs of losses are left out.
+
+    Raises:
+        InputError: no run that measures det Sigma.
+    """
+    if table.empty:
+        raise InputError("no run measures det Sigma; run strategy meta or comet.")
+    levels = ends(table)
+    shown = table[table["contamination"].isin(levels) & (table["det_sigma"] > 0)]
+    datasets, detectors = (list(dict.fromkeys(table[name])) for name in ("dataset", "detector"))
+    figure = Figure(figsize=(WIDTH, 1.9 * len(detectors) + 1.05))
+    grid = figure.subplots(len(detectors), len(datasets), sharex="row", sharey=True, squeeze=False)
+    names = data_names(table)
+    methods = ordered(table["strategy"])
+    bounds = shown["det_sigma"].quantile(0.01) / 2, 2 * shown["det_sigma"].max()
+    for (row, detector), (column, dataset) in itertools.product(
+        enumerate(detectors), enumerate(datasets)
+    ):
+        axes = grid[row, column]
+        axes.set_title(f"{label(detector)}, {names[dataset]}", fontsize=9)
+        axes.set(yscale="log", ylim=bounds)
+        axes.grid(axis="y", color="#E5E7EB", lw=0.8)
+        here = shown[(shown["detector"] == detector) & (shown["dataset"] == dataset)]
+        for method, level in itertools.product(methods, dict.fromkeys(levels)):
+            one = here[(here["strategy"] == method) & (here["contamination"] == level)]
+            logs = np.log(one["det_sigma"].astype(float)).groupby(one["epoch"])
+            course = np.exp(logs.agg(["mean", "min", "max"]))
+            colour = look(method)["color"]
+            axes.fill_between(course.index, course["min"], course["max"], color=colour, alpha=0.12)
+            dirty = level == max(levels)
+            axes.plot(course.index, course["mean"], color=colour, ls="-" if dirty else (0, (2, 1)))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(r"$\det\,\Sigma$")
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
+    handles = [_handle({"color": look(one)["color"]}, label(one)) for one in methods]
+    for level in dict.fromkeys(levels):
+        dashes = "-" if level == max(levels) else (0, (2, 1))
+        handles.append(_handle({"color": QUIET, "ls": dashes}, f"{100 * level:g} %"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=2.2)
     return _noted(figure, note)

@@ -30,6 +30,7 @@ from comet_core import (
     figures_evidence,
     interactive,
     interactive_curves,
+    model_uncertainty,
     noise,
     notebook,
 )
@@ -114,6 +115,32 @@ if overlap and rows["overlap"].any():
     notebook.show(figures_evidence.overlap_curves(rows, made_from), runs)
 
 # %% [markdown]
+# ## Does the model notice?
+#
+# The second idea of the paper is that the model watches itself. Where the losses of its tasks scatter, the
+# determinant of their covariance {eq}`eq-sigma` is large, and {eq}`eq-lambda` pulls harder on the weights. A
+# contaminated training set should make a model less sure. The runs above have measured $\det\Sigma$ on
+# their way, with all images at full weight (*meta*) and with those of equation {eq}`eq-weight` (CoMet).
+
+# %% mystnb={"figure": {"name": "fig-uncertainty", "caption": "The determinant of the covariance of training and validation losses over the epochs, at the lowest (dashed) and at the highest contamination: geometric mean of the runs, and their range as a band."}, "image": {"alt": "Panels for each detector and data set with a logarithmic axis: for each of meta and CoMet a dashed line for the clean training set and a solid one for the contaminated."}}
+courses = model_uncertainty.courses(runs)
+if len(courses):
+    notebook.show(figures_evidence.uncertainty_courses(courses, made_from), runs)
+
+# %% [markdown]
+# The factors are of the last third of the training, between runs of one seed, with 95 % intervals over
+# the seeds. Where dirt multiplies $\det\Sigma$ without weights and not with them, the weights have
+# taken away what the model was unsure of.
+
+# %% tags=["remove-input"]
+notebook.say(model_uncertainty.findings(courses))
+
+# %% [markdown]
+# Whether $\lambda$ notices is a matter of scale. $\det\Sigma$ is a product of variances of losses, so
+# losses half as large make it sixteen times as small, and the equations do not say in which unit a loss is
+# to be taken; ours are means over images and, for DifferNet, over dimensions. {doc}`ablation` tries a
+# $\gamma$ that does move $\lambda$.
+#
 # ## What this does and does not show
 #
 # - Of the six embedded categories in the layout of MVTec AD the demo book shows the one that
