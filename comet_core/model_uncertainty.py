@@ -53,7 +53,8 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `KEYS`; ratio, low, high: geometric mean and its 95 % interval over the seeds, of the epochs
-        from `LATE` on, for runs of one seed and category; n (seeds). Empty for a single level.
+        from `LATE` on, for runs of one seed and category; n (seeds). In the order of the runs, and
+        empty for a single level.
     """
     late = table[table["epoch"] > LATE * table.groupby("hash")["epoch"].transform("max")]
     late = late[late["det_sigma"] > 0]
@@ -68,8 +69,10 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
     for key, part in change.groupby(KEYS):
         found = mean_interval(part)
         lines.append((*key, *np.exp(found[:3]), found.n))
-    methods = ordered(table["strategy"])
-    lines.sort(key=lambda line: (*line[:2], methods.index(line[2])))
+    places = [list(dict.fromkeys(table[name])) for name in KEYS[:2]] + [ordered(table["strategy"])]
+    lines.sort(
+        key=lambda line: [place.index(one) for place, one in zip(places, line, strict=False)]
+    )
     return pd.DataFrame(lines, columns=[*KEYS, "ratio", "low", "high", "n"])
 
 

@@ -124,8 +124,10 @@ if overlap and rows["overlap"].any():
 
 # %% mystnb={"figure": {"name": "fig-uncertainty", "caption": "The determinant of the covariance of training and validation losses over the epochs, at the lowest (dashed) and at the highest contamination: geometric mean of the runs, and their range as a band."}, "image": {"alt": "Panels for each detector and data set with a logarithmic axis: for each of meta and CoMet a dashed line for the clean training set and a solid one for the contaminated."}}
 courses = model_uncertainty.courses(runs)
-if len(courses):
-    notebook.show(figures_evidence.uncertainty_courses(courses, made_from), runs)
+watched = runs[runs["hash"].isin(courses["hash"])]
+if len(watched):
+    note = notebook.describe(watched)
+    notebook.show(figures_evidence.uncertainty_courses(courses, note), watched)
 
 # %% [markdown]
 # The factors are of the last third of the training, between runs of one seed, with 95 % intervals over

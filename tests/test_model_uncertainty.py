@@ -53,7 +53,7 @@ def test_the_lines_say_by_how_much_lambda_follows(tmp_path: Path) -> None:
     lines = model_uncertainty.findings(model_uncertainty.courses(*stored(tmp_path))).splitlines()
     assert len(lines) == 5
     assert lines[0] == (
-        "- **KSDD2 stand-in, DifferNet**: 10 % of injected anomalies multiply det Σ by"
+        "- **MVTec AD stand-in, SimpleNet**: 10 % of injected anomalies multiply det Σ by"
         " 16 [2.9, 90] for meta and by 2 [0.36, 11] for CoMet."
     )
     # The largest det is 4e-6 * 32 = 1.28e-4, in the last epoch of meta.
