@@ -45,6 +45,7 @@ CHOICES = (
     Choice("alpha", "α, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
     Choice("learning_rate", "β, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
     Choice("tasks", "tasks a step", lambda c: [n for n in (1, 2, 4) if n != c.tasks]),
+    Choice("validation_share", "validation part of a task", lambda c: (0.15, 0.5)),
     Choice("order", "order of the meta-gradient", lambda c: (2,)),
 )
 
@@ -181,6 +182,8 @@ def written(value: Any) -> str:
     if value == NEVER:
         return "never again"
     if isinstance(value, int | float):
+        if abs(value) >= 1e3:
+            return f"{value:,.0f}"
         return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
     return label(str(value))
 
