@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from comet_core import model_uncertainty
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
-from comet_core.model_uncertainty import ends
 from comet_core.names import data_names, label
 from comet_core.noise import curves, ordered
 from comet_core.scaling import lines
@@ -98,17 +98,15 @@ def overlap_curves(rows: pd.DataFrame, note: str) -> Figure:
     return _noted(figure, note)
 
 
-def _panels(
-    points: pd.DataFrame, rows: pd.DataFrame
-) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """A figure with axes for each detector and data set, and the points that belong there."""
-    if points.empty:
-        raise InputError("there are no runs to draw curves of; run the grid of `evidence.curves`.")
+def _grid(
+    points: pd.DataFrame, rows: pd.DataFrame, sharex: bool | Literal["row"] = True
+) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with axes for each detector (row) and data set (column), and the points of each."""
     datasets = list(dict.fromkeys(rows["dataset"]))
     known = [name for name in DETECTORS if name in set(points["detector"])]
     detectors = [*known, *sorted(set(points["detector"]) - set(known))]
     figure = Figure(figsize=(WIDTH, 2.05 * len(detectors) + 1.05))
-    grid = figure.subplots(len(detectors), len(datasets), sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(len(detectors), len(datasets), sharex=sharex, sharey=True, squeeze=False)
     names = data_names(rows)
     panels = []
     for (detector, line), column in itertools.product(
@@ -120,6 +118,16 @@ def _panels(
         axes.set_axisbelow(True)
         part = points[(points["dataset"] == dataset) & (points["detector"] == detector)]
         panels.append((axes, part))
+    return figure, grid, panels
+
+
+def _panels(
+    points: pd.DataFrame, rows: pd.DataFrame
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """The figure of `_grid` for I-AUROC against contamination."""
+    if points.empty:
+        raise InputError("there are no runs to draw curves of; run the grid of `evidence.curves`.")
+    figure, grid, panels = _grid(points, rows)
     for line in grid:
         line[0].set_ylabel("I-AUROC")
     for axes in grid[-1]:
@@ -275,38 +283,29 @@ def uncertainty_courses(table: pd.DataFrame, note: str) -> Figure:
     """
     if table.empty:
         raise InputError("no run measures det Sigma; run strategy meta or comet.")
-    levels = ends(table)
-    shown = table[table["contamination"].isin(levels) & (table["det_sigma"] > 0)]
-    datasets, detectors = (list(dict.fromkeys(table[name])) for name in ("dataset", "detector"))
-    figure = Figure(figsize=(WIDTH, 1.9 * len(detectors) + 1.05))
-    grid = figure.subplots(len(detectors), len(datasets), sharex="row", sharey=True, squeeze=False)
-    names = data_names(table)
+    clean, dirty = model_uncertainty.ends(table)
+    dashes: dict[float, Any] = {clean: (0, (2, 1)), dirty: "-"}
+    shown = table[table["contamination"].isin(dashes) & (table["det_sigma"] > 0)]
     methods = ordered(table["strategy"])
     bounds = shown["det_sigma"].quantile(0.01) / 2, 2 * shown["det_sigma"].max()
-    for (row, detector), (column, dataset) in itertools.product(
-        enumerate(detectors), enumerate(datasets)
-    ):
-        axes = grid[row, column]
-        axes.set_title(f"{label(detector)}, {names[dataset]}", fontsize=9)
+    figure, grid, panels = _grid(shown, table, sharex="row")
+    for axes, here in panels:
         axes.set(yscale="log", ylim=bounds)
-        axes.grid(axis="y", color="#E5E7EB", lw=0.8)
-        here = shown[(shown["detector"] == detector) & (shown["dataset"] == dataset)]
-        for method, level in itertools.product(methods, dict.fromkeys(levels)):
+        for method, level in itertools.product(methods, dashes):
             one = here[(here["strategy"] == method) & (here["contamination"] == level)]
             logs = np.log(one["det_sigma"].astype(float)).groupby(one["epoch"])
             course = np.exp(logs.agg(["mean", "min", "max"]))
             colour = look(method)["color"]
             axes.fill_between(course.index, course["min"], course["max"], color=colour, alpha=0.12)
-            dirty = level == max(levels)
-            axes.plot(course.index, course["mean"], color=colour, ls="-" if dirty else (0, (2, 1)))
+            axes.plot(course.index, course["mean"], color=colour, ls=dashes[level])
+    for axes in grid.flat:
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in grid[:, 0]:
         axes.set_ylabel(r"$\det\,\Sigma$")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     handles = [_handle({"color": look(one)["color"]}, label(one)) for one in methods]
-    for level in dict.fromkeys(levels):
-        dashes = "-" if level == max(levels) else (0, (2, 1))
-        handles.append(_handle({"color": QUIET, "ls": dashes}, f"{100 * level:g} %"))
+    for level, style in dashes.items():
+        handles.append(_handle({"color": QUIET, "ls": style}, f"{100 * level:g} %"))
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), handlelength=2.2)
     return _noted(figure, note)

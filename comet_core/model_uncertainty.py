@@ -13,7 +13,7 @@ import pandas as pd
 
 from comet_core.config import META
 from comet_core.names import data_names, label
-from comet_core.noise import ordered
+from comet_core.noise import in_order
 from comet_core.results import Store
 from comet_core.statistics import mean_interval
 
@@ -62,18 +62,15 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
     unit = [*KEYS, "category", "seed"]
     logs = late.pivot_table(index=unit, columns="contamination", values="log")
     low, high = ends(table)
+    columns = [*KEYS, "ratio", "low", "high", "n"]
     if low == high or low not in logs or high not in logs:
-        return pd.DataFrame(columns=[*KEYS, "ratio", "low", "high", "n"])
+        return pd.DataFrame(columns=columns)
     change = (logs[high] - logs[low]).dropna().groupby([*KEYS, "seed"]).mean()
     lines: list[tuple[Any, ...]] = []
     for key, part in change.groupby(KEYS):
         found = mean_interval(part)
         lines.append((*key, *np.exp(found[:3]), found.n))
-    places = [list(dict.fromkeys(table[name])) for name in KEYS[:2]] + [ordered(table["strategy"])]
-    lines.sort(
-        key=lambda line: [place.index(one) for place, one in zip(places, line, strict=False)]
-    )
-    return pd.DataFrame(lines, columns=[*KEYS, "ratio", "low", "high", "n"])
+    return in_order(pd.DataFrame(lines, columns=columns), table, "strategy")
 
 
 def findings(table: pd.DataFrame) -> str:

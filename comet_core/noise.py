@@ -181,7 +181,7 @@ def loss_table(rows: pd.DataFrame, overlap: bool = False) -> pd.DataFrame:
     lost, gained = losses(rows), gains(rows)
     lost, gained = (one[one["overlap"] == overlap] for one in (lost, gained))
     table = lost.merge(gained, on=list(KEYS), how="left", suffixes=("", "_gain"))
-    table = _sorted(table, rows)
+    table = in_order(table, rows)
     level, names = f"{100 * table['level'].iloc[0]:g} %", data_names(rows)
     return pd.DataFrame(
         {
@@ -204,7 +204,7 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
         methods: in the order to tell of them.
     """
     rows = rows[~rows["overlap"].astype(bool)]
-    lost, gained = _sorted(losses(rows), rows), gains(rows)
+    lost, gained = in_order(losses(rows), rows), gains(rows)
     lines = []
     for (dataset, detector), part in lost.groupby(["dataset", "detector"], sort=False):
         told = part.set_index("method")
@@ -225,10 +225,13 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
     return "\n".join(lines)
 
 
-def _sorted(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """A table in the order of the rows' data sets and detectors, and of `ordered` methods."""
+def in_order(table: pd.DataFrame, rows: pd.DataFrame, method: str = "method") -> pd.DataFrame:
+    """A table in the order of the rows' data sets and detectors, and of `ordered` methods.
+
+    `method` names their column in both.
+    """
     orders = {name: list(dict.fromkeys(rows[name])) for name in ("dataset", "detector")}
-    orders["method"] = ordered(rows["method"])
+    orders[method] = ordered(rows[method])
     return table.sort_values(
         list(orders), key=lambda column: column.map(orders[str(column.name)].index)
     )
