@@ -10,7 +10,7 @@ PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test test-site bench bench-check bench-peers bench-beyond bench-memory bench-runs
+.PHONY: help book pdf test test-site bench bench-check bench-peers bench-gpu bench-beyond bench-memory bench-runs
 .PHONY: clean distclean
 
 help: ## show this list
@@ -44,6 +44,10 @@ bench-check: .venv/.test ## the same at one size, against the record in benchmar
 bench-peers: .venv-peers/.done ## anomalib's detectors against ours; an environment of its own (an hour)
 	.venv-peers/bin/python data_scripts/make_synthetic.py --only mvtec_ad
 	OMP_NUM_THREADS=1 .venv-peers/bin/python -W ignore benchmarks/peers.py --out benchmarks/peers.json
+
+bench-gpu: .venv/.test ## the processor against a GPU, which this machine must have (minutes)
+	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
+	$(PY) benchmarks/gpu.py --compile --out benchmarks/gpu.json
 
 bench-beyond: .venv/.test ## all weightings on all stand-ins, for the record of the book (hours)
 	$(PY) data_scripts/make_synthetic.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -146,6 +147,7 @@ class RawSum(MetaStepper):
 class TwoModelsSimpleNet(SimpleNet):
     """SimpleNet that can be told to leave out its adaptor: margin 1, noise 1.2 times as strong."""
 
+    recordable: ClassVar[bool] = False  # its step reads a mark back
     inner = False
 
     def losses(self, samples: Tensor, noise: Tensor | None) -> Tensor:

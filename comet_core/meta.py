@@ -149,7 +149,7 @@ def meta_gradient(
     alpha: float,
     steps: int = 1,
     order: int = 1,
-    lambda_sigma: float = 0.0,
+    lambda_sigma: float | Tensor = 0.0,
     pairs: bool = True,
 ) -> MetaStep:
     """Equation 8: the gradient of L_meta(theta') with respect to theta, averaged over tasks.
@@ -168,7 +168,7 @@ def meta_gradient(
         alpha: step of the inner loop.
         steps: inner steps.
         order: 1 or 2.
-        lambda_sigma: lambda(Sigma') of equation 5.
+        lambda_sigma: lambda(Sigma') of equation 5, a number or a scalar on the device.
         pairs: measure the two losses, which takes another forward pass.
 
     Raises:
@@ -213,7 +213,7 @@ def _first_order(
     held_out: Batch,
     alpha: float,
     steps: int,
-    lambda_sigma: float,
+    lambda_sigma: float | Tensor,
 ) -> _TaskResult:
     adapted = adapt(loss, theta, part, alpha, steps, differentiable=False)
     value = loss(adapted, held_out)
@@ -223,9 +223,9 @@ def _first_order(
         # every weight, which for a flow is as much as the loss.
         counted = penalised(adapted)
         scale = 2 * lambda_sigma / max(1, sum(p.numel() for p in counted.values()))
+        scalar = torch.as_tensor(scale, dtype=value.dtype, device=value.device)
         for name, p in counted.items():
-            # Where the losses explode lambda does, and is told by the objective.
-            gradient[name].add_(p, alpha=min(scale, torch.finfo(p.dtype).max))
+            gradient[name].addcmul_(p, scalar)
         return gradient, adapted, value + lambda_sigma * weight_penalty(adapted), value
 
 
@@ -236,7 +236,7 @@ def _second_order(
     held_out: Batch,
     alpha: float,
     steps: int,
-    lambda_sigma: float,
+    lambda_sigma: float | Tensor,
 ) -> _TaskResult:
     leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
     adapted = adapt(loss, leaves, part, alpha, steps)

@@ -21,6 +21,7 @@ from comet_core import evidence
 from comet_core.backbones import backbone_info, import_vision, load_backbone
 from comet_core.config import META, RunConfig
 from comet_core.detectors import make_detector
+from comet_core.devices import PROCESSOR
 from comet_core.errors import InputError
 from comet_core.features import FeatureSpec, feature_spec
 from comet_core.names import NAMES, label
@@ -72,11 +73,11 @@ def training_times(
     found = []
     for name in detectors:
         for strategy in strategies:
-            config = _config(profile, name, strategy).model_copy(
+            config = config_of(profile, name, strategy).model_copy(
                 update={"epochs": 1, "max_steps": None}
             )
             for count in (min(sizes), *sizes):  # the first one warms up and is forgotten
-                detector, spec = _detector(config)
+                detector, spec = detector_of(config)
                 samples = detector.fit_input(made_up(spec, count))
                 ids = [str(number) for number in range(count)]
                 seconds = _timed(lambda: train(detector, samples, ids, config))  # noqa: B023
@@ -101,8 +102,8 @@ def extraction_times(
     """
     found = []
     for name in detectors:
-        _, spec = _detector(_config(profile, name, evidence.BASELINE))
-        network = _network(spec)
+        _, spec = detector_of(config_of(profile, name, evidence.BASELINE))
+        network = network_of(spec)
         for count in (min(sizes), *sizes):
             batches = [torch.rand(count, 3, size, size) * 255 for size in spec.sizes]
             with torch.inference_mode():
@@ -178,7 +179,7 @@ def estimates(training: pd.DataFrame, extraction: pd.DataFrame, profile: str) ->
             row["features"] = passes[detector] * (data.train + data.test) / 3600
             of_detector = slopes.loc[detector]
             for strategy, line in of_detector.iterrows():
-                config = _config(profile, detector, str(strategy))
+                config = config_of(profile, detector, str(strategy))
                 # A step has a part that does not grow with its batch: reading the weights.
                 fixed = max(line["fixed_seconds"], 0) / config.batch_size
                 seconds = (line["seconds_per_image"] + fixed) * data.train * config.epochs
@@ -206,27 +207,30 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _config(profile: str, detector: str, strategy: str) -> RunConfig:
+def config_of(profile: str, detector: str, strategy: str) -> RunConfig:
+    """The settings of a profile, without data."""
     chosen = {"category": "any", "profile": profile, "detector": detector, "strategy": strategy}
     return RunConfig.from_profile(chosen)
 
 
-def _detector(config: RunConfig) -> tuple[Any, FeatureSpec]:
+def detector_of(config: RunConfig) -> tuple[Any, FeatureSpec]:
+    """A new detector, and the features that it asks for."""
     torch.manual_seed(0)
     detector = make_detector(config.detector, config.options)
     return detector, feature_spec(detector, config.backbone, config.image_size)
 
 
-def _network(spec: FeatureSpec) -> nn.Module:
+def network_of(spec: FeatureSpec, place: torch.device = PROCESSOR) -> nn.Module:
     """The backbone of a specification, untrained where its weights do not come with a package."""
     info = backbone_info(spec.backbone)
     if info.package:
-        return load_backbone(spec.backbone, spec.layers)
+        return load_backbone(spec.backbone, spec.layers, place)
     models = import_vision("torchvision.models")
     cut = import_vision("torchvision.models.feature_extraction").create_feature_extractor
     names = dict(zip(info.channels, info.nodes, strict=True))
     nodes = {names[layer]: layer for layer in spec.layers}
-    return cut(models.get_model(spec.backbone, weights=None).eval(), nodes)
+    network = cut(models.get_model(spec.backbone, weights=None).eval(), nodes)
+    return network.to(device=place, memory_format=torch.channels_last)
 
 
 def _timed(work: Callable[[], Any]) -> float:

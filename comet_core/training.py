@@ -19,6 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -29,9 +30,16 @@ from tqdm.auto import tqdm
 from comet_core.confidence import iqr_threshold, weighted_loss
 from comet_core.config import META, WEIGHTED, TrainingSettings
 from comet_core.detectors.base import Detector, Maps
-from comet_core.devices import brought_near, device, sent
+from comet_core.devices import Recorded, brought_near, device, quick_products, sent
 from comet_core.errors import InputError
-from comet_core.meta import Batch, Functional, Parameters, meta_gradient, split_tasks
+from comet_core.meta import (
+    Batch,
+    Functional,
+    MetaStep,
+    Parameters,
+    meta_gradient,
+    split_tasks,
+)
 from comet_core.rules import first_weights, next_weights
 from comet_core.uncertainty import LossWindow, adaptive_lambda, determinant
 
@@ -139,9 +147,10 @@ def fit(
         samples = detector.fit_input(maps, weights)
     if detector.has_parameters:
         detector.to(device())
-    return train(
-        detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
-    )
+    with quick_products(detector.device):
+        return train(
+            detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
+        )
 
 
 def train(
@@ -182,6 +191,7 @@ def train(
     whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
     scored = detector.sketch(samples) if whole else samples
     weights = first_weights(count, None, settings) if weights is None else weights
+    near = brought_near(weights, place)
     threshold = float("nan")
     history: list[dict[str, float]] = []
     refreshes: list[pd.DataFrame] = []
@@ -193,6 +203,7 @@ def train(
             done = epoch / epochs
             current = (weigh or confidence)(detector, scored, settings, weights, done)
             weights, threshold = current.weights, current.threshold
+            near = brought_near(weights, place)
             refreshes.append(_weights_table(epoch, ids, current))
         detector.train()
         sums: dict[str, float] = {}
@@ -200,11 +211,11 @@ def train(
         if weights.ndim == 1:
             # What has no weight teaches nothing, and must not take part in the normalisation of a
             # batch either.
-            order = order[weights.to(place)[order] > 0]
+            order = order[near[order.to(near.device)].to(place) > 0]
         for index in order.tensor_split(max(1, round(len(order) / settings.batch_size))):
             if settings.strategy in META and len(index) < 2:
                 continue
-            values = step(_batch(detector, samples, weights, index, generator), generator)
+            values = step(_batch(detector, samples, near, index, generator), generator)
             if not all(value == value and abs(value) != float("inf") for value in values.values()):
                 raise InputError(
                     f"the loss of detector '{detector.name}' became NaN or infinite in epoch"
@@ -283,17 +294,29 @@ def _step(detector: Detector, settings: TrainingSettings) -> Step:
     return (MetaStepper if settings.strategy in META else PlainStepper)(detector, settings)
 
 
+def _launched(function: Callable[..., Any], detector: Detector) -> Callable[..., Any]:
+    """A function of a batch that makes a gradient, as the detector's device does it best."""
+    on_gpu = detector.device.type == "cuda"
+    return Recorded(function) if on_gpu and detector.recordable else function
+
+
 class PlainStepper:
     """The gradient of equation 3 on the batch."""
 
     def __init__(self, detector: Detector, settings: TrainingSettings) -> None:
         self.detector = detector
+        self._loss_and_gradient = _launched(self._differentiated, detector)
+
+    def _differentiated(self, samples: Tensor, weights: Tensor, *noise: Tensor) -> Any:
+        loss = weighted_loss(self.detector(samples, *noise), weights)
+        gradient = torch.autograd.grad(loss, list(self.detector.parameters()), allow_unused=True)
+        return loss.detach(), gradient
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        samples, weights, *noise = batch
         self.detector.zero_grad(set_to_none=True)
-        loss = weighted_loss(self.detector(samples, *noise), weights)
-        loss.backward()
+        loss, gradient = self._loss_and_gradient(*batch)
+        for p, g in zip(self.detector.parameters(), gradient, strict=True):
+            p.grad = g
         return {"loss": loss.item()}
 
 
@@ -311,6 +334,9 @@ class MetaStepper:
         # Once, since to look for them takes its time.
         self.parameters: Parameters = dict(detector.named_parameters())
         self.window = LossWindow(settings.window)
+        self._steps = {
+            pairs: _launched(partial(self._step, pairs), detector) for pairs in (True, False)
+        }
         self.steps = 0
         self.latest: dict[str, float] = {}
 
@@ -328,16 +354,9 @@ class MetaStepper:
         """The training parts (T, m, ...) and the validation parts (T, k, ...) of the tasks."""
         return split_tasks(batch, self.settings.tasks, self.settings.validation_share)
 
-    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+    def _step(self, pairs: bool, lambda_sigma: Tensor, *batch: Tensor) -> MetaStep:
         s = self.settings
-        self.steps += 1
-        sigma = self.window.covariance()
-        lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma).item()
-        # The gradients of the step before would be in the way of those of this one: for a flow all
-        # that a step touches then no longer fits the processor's cache.
-        for p in self.parameters.values():
-            p.grad = None
-        result = meta_gradient(
+        return meta_gradient(
             self.loss,
             self.parameters,
             *self.split(batch),
@@ -345,8 +364,19 @@ class MetaStepper:
             steps=s.inner_steps,
             order=s.order,
             lambda_sigma=lambda_sigma,
-            pairs=self.measures,
+            pairs=pairs,
         )
+
+    def __call__(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        s = self.settings
+        self.steps += 1
+        sigma = self.window.covariance()
+        lambda_sigma = adaptive_lambda(sigma, s.lambda_0, s.gamma)
+        # The gradients of the step before would be in the way of those of this one: for a flow all
+        # that a step touches then no longer fits the processor's cache.
+        for p in self.parameters.values():
+            p.grad = None
+        result = self._steps[self.measures](sent(lambda_sigma.float(), batch[0].device), *batch)
         for name, p in self.parameters.items():
             p.grad = result.gradient[name]
         if self.measures:
@@ -358,7 +388,7 @@ class MetaStepper:
             "loss": result.objective.item(),
             **self.latest,
             "det_sigma": determinant(sigma).item(),
-            "lambda_sigma": lambda_sigma,
+            "lambda_sigma": lambda_sigma.item(),
         }
         if self.measures and all(value == value for value in values.values()):
             self.window.extend(result.train_losses.tolist(), result.val_losses.tolist())

@@ -89,8 +89,8 @@ notebook.show_table(
 # %% [markdown]
 # These are estimates: a processor slows down when all its cores work, decoding is left out, and a
 # line through a few images is trusted for thousands. **GPU:** with `COMET_DEVICE=cuda` everything but
-# the memory banks and the mutual scores of CoMet+ runs there ({doc}`/use/rerun`). We had no GPU to try
-# it on, so no number for its memory or its gain stands here.
+# the memory banks and the mutual scores of CoMet+ runs there ({doc}`/use/rerun`). {numref}`tab-gpu` of the
+# chapter on speed has what that gains in these sizes, and the memory it takes.
 
 # %% [markdown]
 # ## What has come back

@@ -8,7 +8,7 @@ copied back, drawn or read, is stood in for.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -126,6 +126,73 @@ def test_a_gpu_gets_its_images_without_waiting_and_computes_in_half_precision(
         assert given == ("cuda", torch.float16)
     with devices.half_precision(torch.device("cpu")) as given:
         assert given is None
+
+
+def test_a_graph_is_recorded_for_each_shape_and_given_each_call_s_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With graphs that do nothing when replayed: the function returns a view of what it is given.
+
+    `test_gpu` replays real ones.
+    """
+    replayed, called, memories = [], [], []
+
+    class Graph:
+        def replay(self) -> None:
+            replayed.append(self)
+
+        def pool(self) -> str:
+            return "memory"
+
+    class Stream:
+        def wait_stream(self, other: Stream) -> None:
+            pass
+
+    def record(graph: Graph, pool: str | None) -> AbstractContextManager[None]:
+        memories.append(pool)
+        return nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", record)
+
+    def flat(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        called.append(tuple(x.shape))
+        return x.flatten(), y.flatten()
+
+    recorded = devices.Recorded(flat)
+    for rows in (2, 3, 2, 2):
+        x, y = torch.randn(2, rows, 4)
+        found = recorded(x, y)
+        assert torch.equal(found[0], x.flatten()) and torch.equal(found[1], y.flatten())
+    # To settle in and to be recorded, once for either shape; in memory that both share.
+    assert called == [(2, 4)] * 2 + [(3, 4)] * 2
+    assert memories == [None, "memory"]
+    assert len(replayed) == 4 and len(set(replayed)) == 2
+
+
+@pytest.mark.parametrize("name", list(MAPS))
+def test_steps_are_recorded_on_a_gpu_only_and_where_the_detector_allows_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    detector = make_detector(name, {"hidden": 8})
+    assert training._launched(print, detector) is print
+    monkeypatch.setattr(type(detector), "device", torch.device("cuda"))
+    assert isinstance(training._launched(print, detector), devices.Recorded)
+    monkeypatch.setattr(detector, "recordable", False)
+    assert training._launched(print, detector) is print
+
+
+def test_products_are_quick_on_a_gpu_and_only_while_asked_for() -> None:
+    before = torch.get_float32_matmul_precision()
+    with devices.quick_products(torch.device("cpu")):
+        assert torch.get_float32_matmul_precision() == before == "highest"
+    with pytest.raises(ValueError), devices.quick_products(torch.device("cuda")):
+        assert torch.get_float32_matmul_precision() == "high"
+        raise ValueError
+    assert torch.get_float32_matmul_precision() == before
 
 
 def test_half_precision_hardly_changes_the_features() -> None:

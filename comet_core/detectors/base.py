@@ -49,6 +49,8 @@ class Detector(nn.Module, ABC):
     options_type: ClassVar[type[Options]] = Options
     reduction: ClassVar[str] = "mean"
     """How the scores of the parts become the score of the image: "mean" or "max"."""
+    recordable: ClassVar[bool] = False
+    """Whether `losses` can be recorded for a GPU, see `devices.Recorded`."""
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of the parts, where parts have a place in the image."""

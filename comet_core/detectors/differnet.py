@@ -126,6 +126,7 @@ class DifferNet(Detector):
     name: ClassVar[str] = "differnet"
     options_type = DifferNetOptions
     options: DifferNetOptions
+    recordable: ClassVar[bool] = True
 
     def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
         """The deepest map, pooled, at every scale and rotation; sizes are multiples of 32."""

@@ -69,6 +69,7 @@ class SimpleNet(PatchDetector):
     options_type = SimpleNetOptions
     options: SimpleNetOptions
     reduction: ClassVar[str] = "max"
+    recordable: ClassVar[bool] = True
 
     def build(self, dimension: int) -> None:
         """Adaptor D -> D; discriminator D -> hidden -> 1."""
