@@ -70,7 +70,9 @@ class TrainingSettings(BaseModel):
 
     alpha: float = Field(1e-3, gt=0)
     """Equation 7: step of the inner loop."""
-    inner_steps: int = Field(1, ge=1)
+    inner_steps: int = Field(1, ge=0)
+    """0 leaves the inner loop out: the outer step is then one on the validation parts, as they are.
+    A control, which tells what the inner loop does from what the smaller sample does."""
     order: Literal[1, 2] = 1
     """1: first-order meta-gradient; 2: exact, through the inner step."""
     tasks: int = Field(2, ge=1)

@@ -115,7 +115,7 @@ def adapt(
         parameters: theta.
         batch: tensors of a task's training part.
         alpha: step size.
-        steps: number of steps.
+        steps: number of steps; after none theta' is theta.
         differentiable: keep the graph, so that theta' can be differentiated with respect to theta.
 
     Returns:
@@ -166,7 +166,7 @@ def meta_gradient(
         train: tensors (T, m, ...) of the tasks' training parts.
         validation: tensors (T, k, ...) of their validation parts.
         alpha: step of the inner loop.
-        steps: inner steps.
+        steps: inner steps; with none this is the gradient on the validation parts at theta.
         order: 1 or 2.
         lambda_sigma: lambda(Sigma') of equation 5, a number or a scalar on the device.
         pairs: measure the two losses, which takes another forward pass.

@@ -14,7 +14,16 @@ from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
 from comet_core.meta import Batch
-from comet_core.training import Confidence, MetaStepper, Training, _batch, confidence, fit, train
+from comet_core.training import (
+    Confidence,
+    MetaStepper,
+    PlainStepper,
+    Training,
+    _batch,
+    confidence,
+    fit,
+    train,
+)
 
 STRATEGIES: tuple[Strategy, ...] = ("plain", "reject", "soft", "meta", "comet", "comet+")
 BASE: dict[str, Any] = {"epochs": 3, "batch_size": 6, "warmup_epochs": 1, "learning_rate": 1e-2}
@@ -209,6 +218,24 @@ def test_every_second_step_measures_a_pair_and_the_others_take_the_same_step(
         assert course.history[["train_loss", "val_loss"]].notna().all(axis=None)
         trained[every] = state(detector)
     assert all(torch.equal(p, q) for p, q in zip(trained[1], trained[2], strict=True))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_without_inner_loop_a_step_is_a_plain_one_on_the_validation_parts(order: int) -> None:
+    maps, _ = blobs()
+    detector = detector_of("differnet")
+    samples = detector.fit_input(maps)
+    settings = TrainingSettings(**BASE, strategy="comet", inner_steps=0, lambda_0=0.0, order=order)
+    batch = (samples[:8], torch.rand(8))
+    stepper = MetaStepper(detector, settings)
+    values = stepper(batch, torch.Generator())
+    found = [p.grad.clone() for p in detector.parameters() if p.grad is not None]
+    _, held_out = stepper.split(batch)
+    seen = tuple(part.flatten(0, 1) for part in held_out)
+    loss = PlainStepper(detector, settings)(seen, torch.Generator())
+    assert values["loss"] == pytest.approx(loss["loss"])
+    for g, p in zip(found, detector.parameters(), strict=True):
+        assert p.grad is not None and torch.allclose(g, p.grad, atol=1e-6)
 
 
 def test_weights_stay_with_their_samples_under_shuffling() -> None:
