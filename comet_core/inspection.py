@@ -117,10 +117,10 @@ def inspect_folder(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
         dataset = load("folder", root, strict=strict)
-        _require_enough(len(dataset.train), root)
+        _require_enough(len(dataset.train), "image", root)
         names = {str(record.path): record.id for record in dataset.train}
         model.fit(list(names), progress=progress)
-    _require_enough(len(model.ids_), root)
+    _require_enough(len(model.ids_), "readable image", root)
 
     ranking = model.ranking()
     kept, peaks, places = [], [], []
@@ -206,10 +206,10 @@ def measure(
     return found(inspect_folder(folder, seed=seed, maps=0, **options).table, truth)
 
 
-def _require_enough(count: int, folder: Path) -> None:
+def _require_enough(count: int, what: str, folder: Path) -> None:
     if count < FEWEST:
         raise InputError(
-            f"'{folder}' holds {count} readable image{'s' * (count != 1)}, and suspicion is "
+            f"'{folder}' holds {count} {what}{'s' * (count != 1)}, and suspicion is "
             f"relative to the others; give at least {FEWEST}, better some dozens."
         )
 

@@ -410,7 +410,7 @@ def test_bad_input_ends_in_one_sentence(
     PillowImage.new("RGB", (40, 40)).save(one / "a.png")
     assert "does not exist" in wrong(tmp_path / "nowhere", out, capsys)
     assert "holds no images" in wrong(empty, out, capsys)
-    assert "holds 1 readable image" in wrong(one, out, capsys)
+    assert "holds 1 image, and" in wrong(one, out, capsys)
     assert "setting 'strategy' = 'best'" in wrong(photos, out, capsys, "--strategy", "best")
     assert "setting 'kappa'" in wrong(photos, out, capsys, "--kappa", "-1")
     assert "shown = 0" in wrong(photos, out, capsys, "--shown", "0")
