@@ -84,7 +84,7 @@ class Recorded:
 
     A small network's kernels take less time than the processor needs to launch them, one by one and
     anew in every step. A CUDA graph, recorded at the first call with inputs of these shapes, holds
-    them all: a step of the flow in the sizes of the demo profile then takes a ninth of the time
+    them all: a step of the flow in the sizes of the demo profile then takes a seventh of the time
     (`benchmarks/gpu.json`).
 
     The function must have no side effects, must not read numbers back, and the tensors it finds
