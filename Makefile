@@ -10,8 +10,8 @@ PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test test-site bench bench-check bench-peers bench-gpu bench-beyond bench-memory bench-runs
-.PHONY: clean distclean
+.PHONY: help book pdf test test-site clean distclean
+.PHONY: bench bench-check bench-peers bench-gpu bench-inner-loop bench-beyond bench-memory bench-runs
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -48,6 +48,10 @@ bench-peers: .venv-peers/.done ## anomalib's detectors against ours; an environm
 bench-gpu: .venv/.test ## the processor against a GPU, which this machine must have (minutes)
 	$(PY) data_scripts/make_synthetic.py --only mvtec_ad
 	$(PY) benchmarks/gpu.py --compile --out benchmarks/gpu.json
+
+bench-inner-loop: .venv/.test ## what of meta-learning is its inner loop; DATA_ROOT=FOLDER CATEGORY=NAME
+	OMP_NUM_THREADS=1 $(PY) benchmarks/inner_loop.py --data-root "$(DATA_ROOT)" \
+	  --category $(CATEGORY) --out benchmarks/inner_loop.json
 
 bench-beyond: .venv/.test ## all weightings on all stand-ins, for the record of the book (hours)
 	$(PY) data_scripts/make_synthetic.py

@@ -16,7 +16,6 @@ import sys
 
 import pandas as pd
 
-from comet_core import ablation
 from comet_core.errors import InputError
 from comet_core.experiments import run
 from comet_core.statistics import paired_difference, summarise
@@ -33,9 +32,6 @@ def main() -> int:
     parser.add_argument("--contamination", type=float, default=0.1)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--profile", default="demo")
-    parser.add_argument(
-        "--control", action="store_true", help="what meta-learning adds without its inner loop"
-    )
     parser.add_argument("--no-clean", action="store_true", help="leave the clean runs out")
     parser.add_argument("--engine", default="in_process")
     parser.add_argument("--store", default=None)
@@ -56,15 +52,9 @@ def main() -> int:
     if not chosen.no_clean:
         clean = [s for s in ("plain", "comet", "comet+") if s in chosen.strategy]
         grids.append({**common, "strategy": clean})
-    if chosen.control:
-        grids += ablation.controls([{**common, **dirty}])
     try:
-        rows = run(grids, store=chosen.store, engine=chosen.engine).drop_duplicates("hash")
-        report(rows[rows["inner_steps"] > 0])
-        if chosen.control:
-            dirty_rows = rows[(rows["contamination"] > 0) & ~rows["oracle"]]
-            for category, part in dirty_rows.groupby("category"):
-                print(f"\n{category}\n{ablation.inner_loop(part).round(4).to_string(index=False)}")
+        rows = run(grids, store=chosen.store, engine=chosen.engine)
+        report(rows)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -5,10 +5,6 @@
 
 A setting whose effect is small beside the seeds' scatter need not be right, only harmless; the
 findings say how large an effect the runs still allow.
-
-What meta-learning as a whole adds has two parts, and `inner_loop` tells them apart: the outer step
-is at adapted parameters, and it sees the validation parts of the tasks, fewer images than a plain
-step does.
 """
 
 from __future__ import annotations
@@ -65,83 +61,6 @@ def grid(base: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(base)] + [
         {**base, choice.setting: list(choice.values(default))} for choice in CHOICES
     ]
-
-
-WITHOUT = {"meta": "plain", "comet": "soft"}
-"""Strategies with meta-learning, and what each is without it."""
-PARTS = ("all of it", "fewer images a step", "the inner loop")
-"""Of the effect of meta-learning: the whole, and its two parts."""
-
-
-def controls(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Strategies with meta-learning, without it, and with it but for the inner loop.
-
-    Args:
-        bases: grids whose strategies are set here.
-    """
-    ways: tuple[dict[str, Any], ...] = (
-        {"strategy": [*WITHOUT, *WITHOUT.values()]},
-        {"strategy": list(WITHOUT), "inner_steps": 0},
-    )
-    return [{**base, **way} for base in bases for way in ways]
-
-
-def inner_loop(rows: pd.DataFrame) -> pd.DataFrame:
-    """What meta-learning adds to I-AUROC in paired runs, and which part of it does.
-
-    Args:
-        rows: of `experiments.run(controls(bases))`.
-
-    Returns:
-        One row for each detector, strategy of `WITHOUT` and part of `PARTS`: detector, strategy,
-        part, and mean, low, high, n of the difference; "all of it" is the sum of the two others.
-    """
-    lines = []
-    for detector, group in rows.groupby("detector", sort=False):
-        trained = group["inner_steps"] > 0
-        for strategy, without in WITHOUT.items():
-            own = group["strategy"] == strategy
-            sides = {
-                "whole": group[own & trained],
-                "control": group[own & ~trained],
-                "without": group[group["strategy"] == without],
-            }
-            both = pd.concat([part.assign(side=name) for name, part in sides.items()])
-            pairs = (("whole", "without"), ("control", "without"), ("whole", "control"))
-            for part, (first, second) in zip(PARTS, pairs, strict=True):
-                found = paired_difference(
-                    both, "image_auroc", "side", first, second, pair=("seed", "category")
-                ).iloc[0]
-                line = {"detector": detector, "strategy": strategy, "part": part}
-                lines.append(line | found[list(Interval._fields)].to_dict())
-    return pd.DataFrame(lines)
-
-
-def inner_loop_drawn(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `inner_loop` as `figures_effects.effects` takes them."""
-    against = {name: f"{label(name)} against {label(without)}" for name, without in WITHOUT.items()}
-    group = table["detector"].map(label) + ", " + table["strategy"].map(against)
-    return table.assign(group=group, label=table["part"], bound=0.0)
-
-
-def inner_loop_in_words(table: pd.DataFrame) -> str:
-    """A sentence on each detector: where the effect of CoMet's meta-learning comes from."""
-    words = []
-    for detector, group in table[table["strategy"] == METHOD].groupby("detector", sort=False):
-        found = {row["part"]: _interval(row) for row in group.to_dict("records")}
-        told = {part: with_interval(one) for part, one in found.items()}
-        loop = found["the inner loop"]
-        verdict = "not settled"
-        if side(loop) != OPEN:
-            verdict = "it helps" if loop.mean > 0 else "it harms"
-        elif loop.low == loop.high == 0:
-            verdict = "no run differs"
-        words.append(
-            f"{label(str(detector))}: meta-learning changes I-AUROC by {told['all of it']} points;"
-            f" without its inner loop the change is {told['fewer images a step']}, so that the loop"
-            f" itself makes {told['the inner loop']} ({verdict})."
-        )
-    return " ".join(words)
 
 
 def effects(rows: pd.DataFrame, base: Mapping[str, Any]) -> pd.DataFrame:

@@ -177,7 +177,7 @@ def needs_both(curves: pd.DataFrame) -> Iterator[Part]:
     """C6: at 10 %, CoMet without either ingredient has a lower I-AUROC, for each detector.
 
     Leaving out soft confidence makes it `meta`, leaving out meta-learning makes it `soft`. How
-    much of the latter is the inner loop, and not the smaller sample of a step, `ablation` tells.
+    much of the latter is the inner loop, and not the smaller sample of a step, `inner_loop` tells.
     """
     rows = curves if curves.empty else curves[curves["contamination"] == LEVEL]
     for ingredient, without in (("soft confidence", "meta"), ("meta-learning", "soft")):

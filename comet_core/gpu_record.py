@@ -82,7 +82,7 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(record: Mapping[str, Any]) -> str:
-    """What the GPU gains, in sentences."""
+    """What the GPU gains, a line a finding."""
     rows, threads = record["rows"], record["machine"]["threads"]
     table = steps(rows)
     words = []
@@ -114,7 +114,7 @@ def findings(record: Mapping[str, Any]) -> str:
             f" one (plain, `demo`) after {_span(first['first_epoch_seconds'])} s of compiling, so"
             " it is not taken."
         )
-    return " ".join(words)
+    return "\n".join(f"- {line}" for line in words)
 
 
 def described(record: Mapping[str, Any]) -> str:

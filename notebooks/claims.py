@@ -129,7 +129,7 @@ notebook.show_table(
 #
 # C6, *both contribute*
 # : CoMet minus `meta` is what soft confidence adds, CoMet minus `soft` what meta-learning adds. A step of
-#   meta-learning also sees fewer images; how much of what it adds is the inner loop, {numref}`fig-inner-loop` tells.
+#   meta-learning also sees fewer images; how much of what it adds is the inner loop, {numref}`fig-inner-loop-real` tells.
 #
 # Each part has an interval of its own and is not corrected for the number of parts. For *holds*, which needs all
 # of them, that is strict; of *does not hold*, which needs one, a claim with twelve true parts runs a

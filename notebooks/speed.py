@@ -138,7 +138,7 @@ notebook.show_table(
 )
 
 # %% tags=["remove-input"]
-notebook.say(f"{gpu_record.findings(lent)} ({gpu_record.described(lent)}.)")
+notebook.say(f"{gpu_record.findings(lent)}\n\n({gpu_record.described(lent)}.)")
 
 # %% [markdown]
 # Random numbers are the device's own, so the same seed trains another model there: single runs differ by as much

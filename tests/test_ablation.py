@@ -99,36 +99,3 @@ def test_a_missing_value_is_named() -> None:
 
 def test_settings_exist_under_their_names() -> None:
     assert {choice.setting for choice in ablation.CHOICES} <= set(RunConfig.model_fields)
-
-
-def test_the_inner_loop_is_told_from_the_smaller_sample() -> None:
-    """The flow gains by seeing less, and loses a point by the loop; SimpleNet gains by the loop."""
-    bases = [{**BASE, "detector": [name]} for name in ("simplenet", "differnet")]
-    found = []
-    for config in expand(ablation.controls(bases)):
-        value = 0.8 + 0.02 * config.seed + (0.05 if config.strategy in ("soft", "comet") else 0)
-        if config.strategy in ("meta", "comet"):
-            value += 0.06 if config.detector == "differnet" else 0.001 * (config.seed - 1)
-            loop = -0.01 if config.detector == "differnet" else 0.03
-            value += (loop + 0.0001 * config.seed) if config.inner_steps else 0
-        found.append({**settings(config), "hash": config.hash(), "image_auroc": value})
-    table = ablation.inner_loop(pd.DataFrame(found))
-    assert len(table) == 2 * 2 * 3 and (table["n"] == 3).all()
-    means = table.pivot_table("mean", ["detector", "strategy"], "part")
-    assert (means["all of it"] - means.drop(columns="all of it").sum(axis=1)).abs().max() < 1e-9
-    assert means.loc[("differnet", "comet"), "the inner loop"] == pytest.approx(-0.0099)
-    assert means.loc[("simplenet", "meta"), "fewer images a step"] == pytest.approx(0.0)
-    words = ablation.inner_loop_in_words(table)
-    assert "DifferNet: meta-learning changes I-AUROC by +5.0" in words
-    assert "so that the loop itself makes −1.0 [−1.0, −1.0] (it harms)" in words
-    assert "+3.0 [+3.0, +3.0] (it helps)" in words
-    flow = table["detector"] == "differnet"
-    table.loc[flow & (table["part"] == "the inner loop"), ["mean", "low", "high"]] = 0.0
-    assert "itself makes 0.0 [0.0, 0.0] (no run differs)" in ablation.inner_loop_in_words(table)
-    figure = figures_effects.effects(ablation.inner_loop_drawn(table), "note", "points")
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == [
-        f"{name}, {pair}"
-        for name in ("SimpleNet", "DifferNet")
-        for pair in ("meta against plain", "CoMet against soft")
-    ]

@@ -1,0 +1,106 @@
+"""What of meta-learning is the inner loop, on rows made to say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from comet_core import figures_effects, inner_loop
+from comet_core.errors import InputError
+from comet_core.experiments import expand
+from comet_core.runs import settings
+
+BASE: dict[str, Any] = {
+    "data_root": Path("data"),
+    "contamination": [0.1],
+    "seed": [0, 1, 2],
+}
+
+
+def rows(category: str = "a_b") -> pd.DataFrame:
+    """The flow gains by seeing less, and loses a point by the loop; SimpleNet gains by the loop."""
+    bases = [
+        {**BASE, "category": [category], "detector": [one]} for one in ("simplenet", "differnet")
+    ]
+    found = []
+    for config in expand(inner_loop.grids(bases)):
+        flow = config.detector == "differnet"
+        value = 0.8 + 0.02 * config.seed + (0.05 if config.strategy in ("soft", "comet") else 0)
+        if config.strategy in inner_loop.WITHOUT:
+            value += 0.06 if flow else 0.001 * (config.seed - 1)
+            loop = -0.01 if flow else 0.03
+            value += (loop + 0.0001 * config.seed) if config.inner_steps else 0
+        found.append({**settings(config), "hash": config.hash(), "image_auroc": value})
+    return pd.DataFrame(found)
+
+
+def test_the_inner_loop_is_told_from_the_smaller_sample() -> None:
+    table = inner_loop.parts(rows())
+    assert len(table) == 2 * 2 * 3 and (table["n"] == 3).all()
+    means = table.pivot_table("mean", ["detector", "strategy"], "part")
+    assert (means["all of it"] - means.drop(columns="all of it").sum(axis=1)).abs().max() < 1e-9
+    assert means.loc[("differnet", "comet"), inner_loop.LOOP] == pytest.approx(-0.0099)
+    assert means.loc[("simplenet", "meta"), "fewer images a step"] == pytest.approx(0.0)
+
+
+def test_sentences_say_what_the_loop_does() -> None:
+    table = inner_loop.parts(rows())
+    words = inner_loop.in_words(table)
+    assert words.splitlines()[0].startswith("- SimpleNet: meta-learning changes I-AUROC by +3.0")
+    assert "DifferNet: meta-learning changes I-AUROC by +5.0" in words
+    assert "the loop itself makes −1.0 [−1.0, −1.0]: it harms." in words
+    assert "the loop itself makes +3.0 [+3.0, +3.0]: it helps." in words
+    flow = table["detector"] == "differnet"
+    table.loc[flow & (table["part"] == inner_loop.LOOP), ["mean", "low", "high"]] = 0.0
+    assert "itself makes 0.0 [0.0, 0.0]: no run differs." in inner_loop.in_words(table)
+    table.loc[flow & (table["part"] == inner_loop.LOOP), "high"] = 0.1
+    assert "[0.0, +10.0]: not settled." in inner_loop.in_words(table)
+
+
+def test_each_category_can_stand_for_itself() -> None:
+    both = pd.concat([rows("a_b"), rows("c")])
+    assert (inner_loop.parts(both)["n"] == 3).all()
+    table = inner_loop.parts(both, ["category", "detector"])
+    assert len(table) == 24 and (table["n"] == 3).all()
+    assert "- c, DifferNet: meta-learning" in inner_loop.in_words(table)
+    of_comet = inner_loop.drawn(table[table["strategy"] == "comet"])
+    figure = figures_effects.effects(of_comet, "note", "points")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        f"{category}, {detector}, CoMet against soft"
+        for category in ("a b", "c")
+        for detector in ("SimpleNet", "DifferNet")
+    ]
+
+
+def test_a_side_that_is_missing_is_told() -> None:
+    found = rows()
+    with pytest.raises(InputError, match="control"):
+        inner_loop.parts(found[found["inner_steps"] > 0])
+
+
+def test_a_record_grows_and_a_run_is_in_it_once(tmp_path: Path) -> None:
+    path, made = tmp_path / "inner_loop.json", {"processor": "P", "torch": "2"}
+    about = {"made": "2026-01-02", "machine": made}
+    inner_loop.add(rows("a"), path, about)
+    inner_loop.add(rows("b"), path, about)
+    inner_loop.add(rows("b").assign(image_auroc=lambda one: one["image_auroc"] + 0.1), path, about)
+    record = inner_loop.read_record(path)
+    table = record["rows"]
+    assert len(table) == 2 * len(rows()) and not table.duplicated(inner_loop.RUN).any()
+    assert table.groupby("category")["image_auroc"].mean().diff().iloc[1] == pytest.approx(0.1)
+    assert inner_loop.described(record) == (
+        "reported by the benchmark of 2026-01-02 · P · PyTorch 2 · real images ·"
+        " 10 % contamination · 3 seeds"
+    )
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="make bench-inner-loop"):
+        inner_loop.add(rows(), path, about)
+
+
+def test_the_project_s_record_can_be_told() -> None:
+    found = inner_loop.read_record(Path(__file__).parents[1] / "benchmarks" / "inner_loop.json")
+    table = inner_loop.parts(found["rows"], ["category", "detector"])
+    assert len(inner_loop.in_words(table).splitlines()) == 4
