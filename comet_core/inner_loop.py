@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from comet_core import records
-from comet_core.effects import OPEN, side, with_interval
+from comet_core.effects import OPEN, points, side, with_interval
 from comet_core.evidence import METHOD
 from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
@@ -92,11 +92,13 @@ def in_words(table: pd.DataFrame) -> str:
         found = {row["part"]: _interval(row) for row in group.to_dict("records")}
         told = {part: with_interval(one) for part, one in found.items()}
         loop = found[LOOP]
-        verdict = "not settled"
         if side(loop) != OPEN:
             verdict = "it helps" if loop.mean > 0 else "it harms"
         elif loop.low == loop.high == 0:
             verdict = "no run differs"
+        else:
+            largest = points(max(abs(loop.low), abs(loop.high)), sign="")
+            verdict = f"not settled, but no more than {largest} points fits"
         *data, detector = map(str, name)
         subject = ", ".join([*(one.replace("_", " ") for one in data), label(detector)])
         words.append(
