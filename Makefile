@@ -51,7 +51,7 @@ bench-gpu: .venv/.test ## the processor against a GPU, which this machine must h
 
 bench-inner-loop: .venv/.test ## what of meta-learning is its inner loop; DATA_ROOT=FOLDER CATEGORY=NAME
 	OMP_NUM_THREADS=1 $(PY) benchmarks/inner_loop.py --data-root "$(DATA_ROOT)" \
-	  --category $(CATEGORY) --out benchmarks/inner_loop.json
+	  --category $(CATEGORY) --epochs 3 5 8 --out benchmarks/inner_loop.json
 
 bench-beyond: .venv/.test ## all weightings on all stand-ins, for the record of the book (hours)
 	$(PY) data_scripts/make_synthetic.py

@@ -2,7 +2,8 @@
 
 An outer step is taken at adapted parameters (equation 7), and it sees the validation parts of the
 tasks, fewer images than a plain step does. With `inner_steps=0` the second stays and the first
-goes, so that paired runs tell the two apart.
+goes, so that paired runs tell the two apart. Whether plain training for fewer epochs would protect
+as well is asked by `shorter`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ import pandas as pd
 
 from comet_core import records
 from comet_core.effects import OPEN, points, side, with_interval
-from comet_core.evidence import METHOD
+from comet_core.evidence import BASELINE, METHOD
 from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
 
-WITHOUT = {"meta": "plain", METHOD: "soft"}
+WITHOUT = {"meta": BASELINE, METHOD: "soft"}
 """Strategies with meta-learning, and what each is without it."""
 LOOP = "the inner loop"
 PARTS = ("all of it", "fewer images a step", LOOP)
 """Of the effect of meta-learning: the whole, and its two parts."""
-RUN = ["category", "contamination", "detector", "strategy", "inner_steps", "seed"]
+COLUMNS = ["category", "contamination", "detector", "strategy", "inner_steps", "epochs", "seed"]
 """What tells the runs of a record apart; beside it they have `image_auroc`."""
 
 
@@ -41,11 +42,87 @@ def grids(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{**base, **way} for base in bases for way in ways]
 
 
+def lengths(base: Mapping[str, Any], epochs: Sequence[int]) -> list[dict[str, Any]]:
+    """Plain and CoMet for fewer epochs than usual, on clean data as well.
+
+    Args:
+        base: a grid whose strategies, epochs and contamination are set here.
+        epochs: numbers of epochs to try beside that of the profile.
+    """
+    clean = {**base, "strategy": [BASELINE, METHOD], "contamination": 0.0}
+    fewer = {"strategy": [BASELINE, METHOD], "contamination": [0.0, base["contamination"]]}
+    return [clean, {**base, **fewer, "epochs": list(epochs)}]
+
+
+def shorter(rows: pd.DataFrame) -> pd.DataFrame:
+    """I-AUROC by the number of epochs, clean and contaminated, and what CoMet adds.
+
+    Args:
+        rows: of `experiments.run(lengths(base, epochs))` and of the same base at its usual length;
+            others are left out.
+
+    Returns:
+        One row for each category, detector and number of epochs: these three; clean_plain,
+        clean_comet, plain and comet, means over seeds; mean, low, high, n of CoMet minus plain in
+        paired contaminated runs. Numbers of epochs without contaminated runs have no row.
+    """
+    whole = rows[(rows["inner_steps"] > 0) & rows["strategy"].isin([BASELINE, METHOD])]
+    dirty = whole[whole["contamination"] > 0]
+    by = ["category", "detector", "epochs"]
+    table = paired_difference(
+        dirty, "image_auroc", "strategy", METHOD, BASELINE, by, pair=("seed",)
+    ).drop(columns=["pairs", "wins"])
+    for prefix, some in (("", dirty), ("clean_", whole[whole["contamination"] == 0])):
+        means = some.pivot_table("image_auroc", by, "strategy").add_prefix(prefix)
+        table = table.merge(means.reset_index(), on=by, how="left")
+    several = table.groupby(by[:2])["epochs"].transform("nunique") > 1
+    return table[several].sort_values(by, ignore_index=True)
+
+
+def shorter_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `shorter` as text, in percent and points."""
+    percent = {
+        "clean plain": "clean_plain",
+        "clean CoMet": "clean_comet",
+        "contaminated plain": "plain",
+        "contaminated CoMet": "comet",
+    }
+    columns: dict[str, Any] = {
+        "data": table["category"].str.replace("_", " "),
+        "detector": table["detector"].map(label),
+        "epochs": table["epochs"],
+    }
+    columns |= {name: [f"{100 * one:.1f}" for one in table[key]] for name, key in percent.items()}
+    columns["CoMet − plain, points"] = [
+        with_interval(_interval(row)) for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(columns)
+
+
+def shorter_in_words(table: pd.DataFrame) -> str:
+    """A line on each group: whether plain training that is cut short protects as CoMet does."""
+    words = []
+    for name, group in table.groupby(["category", "detector"], sort=False):
+        category, detector = map(str, name)
+        full, best = group.iloc[-1], group.sort_values("plain").iloc[-1]
+        lost = full["clean_plain"] - best["clean_plain"]
+        cost = points(full["clean_plain"] - full["clean_comet"], sign="")
+        words.append(
+            f"- {category.replace('_', ' ')}, {label(detector)}: contaminated, CoMet has"
+            f" {100 * full['comet']:.1f} % after {full['epochs']} epochs and plain training"
+            f" {100 * full['plain']:.1f} %. At best, which only labels tell, plain training has"
+            f" {100 * best['plain']:.1f} %, after {best['epochs']} epochs, where CoMet changes it"
+            f" by {with_interval(_interval(best))} points. On clean data stopping there costs"
+            f" {points(lost, sign='')} points, CoMet at full length {cost}."
+        )
+    return "\n".join(words)
+
+
 def parts(rows: pd.DataFrame, by: Sequence[str] = ("detector",)) -> pd.DataFrame:
     """What meta-learning and its parts add to I-AUROC, in paired runs.
 
     Args:
-        rows: of `experiments.run(grids(bases))`.
+        rows: of `experiments.run(grids(bases))`; of a record, those of the most epochs.
         by: columns that each group of runs is alike in.
 
     Returns:
@@ -57,6 +134,8 @@ def parts(rows: pd.DataFrame, by: Sequence[str] = ("detector",)) -> pd.DataFrame
         InputError: runs of a side are missing.
     """
     pair = [name for name in ("seed", "category") if name not in by]
+    usual = rows.groupby(["category", "detector"])["epochs"].transform("max")
+    rows = rows[(rows["contamination"] > 0) & (rows["epochs"] == usual)]
     trained = rows["inner_steps"] > 0
     lines = []
     for strategy, without in WITHOUT.items():
@@ -111,20 +190,20 @@ def in_words(table: pd.DataFrame) -> str:
 
 def read_record(path: Path) -> dict[str, Any]:
     """What `benchmarks/inner_loop.py --out` wrote; see `records.read_record`."""
-    return records.read_record(path, "bench-inner-loop", {*RUN, "image_auroc"})
+    return records.read_record(path, "bench-inner-loop", {*COLUMNS, "image_auroc"})
 
 
 def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     """Add runs to a record; those that it has already are replaced.
 
     Args:
-        rows: of `experiments.run(grids(bases))`.
+        rows: of `experiments.run` of the grids above.
         path: of the record, which is begun where there is none.
         about: when and where they were made.
     """
-    new = rows[[*RUN, "image_auroc"]].round({"image_auroc": 5})
+    new = rows[[*COLUMNS, "image_auroc"]].round({"image_auroc": 5})
     before = read_record(path)["rows"] if path.exists() else new[:0]
-    kept = pd.concat([before, new]).drop_duplicates(RUN, keep="last").sort_values(RUN)
+    kept = pd.concat([before, new]).drop_duplicates(COLUMNS, keep="last").sort_values(COLUMNS)
     lines = kept.astype(object).to_numpy().tolist()
     records.write_record({**about, "columns": list(kept.columns), "rows": lines}, path)
 
@@ -132,13 +211,14 @@ def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
 def described(record: Mapping[str, Any]) -> str:
     """One line that says what was measured, when and on what."""
     rows, made = record["rows"], record["machine"]
-    levels = ", ".join(f"{100 * one:g} %" for one in sorted(set(rows["contamination"])))
+    levels = sorted(set(rows["contamination"]) - {0.0})
+    told = ", ".join(f"{100 * one:g} %" for one in levels)
     return (
         f"reported by the benchmark of {record['made']} · {made['processor']} · PyTorch"
-        f" {made['torch']} · real images · {levels} contamination ·"
+        f" {made['torch']} · real images · {told} contamination ·"
         f" {rows['seed'].nunique()} seeds"
     )
 
 
-def _interval(row: Mapping[Any, Any]) -> Interval:
+def _interval(row: Any) -> Interval:
     return Interval(row["mean"], row["low"], row["high"], row["n"])

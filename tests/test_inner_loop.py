@@ -77,6 +77,40 @@ def test_each_category_can_stand_for_itself() -> None:
     ]
 
 
+def test_training_that_is_cut_short_stands_beside_comet() -> None:
+    """Plain training loses ten points to the dirt, but none in the first epochs; CoMet five."""
+    base = {**BASE, "category": ["a_b"], "detector": ["differnet"], "contamination": 0.1}
+    grids = [*inner_loop.grids([base]), *inner_loop.lengths(base, [5])]
+    found = []
+    for config in {one.hash(): one for one in expand(grids)}.values():
+        long, dirty = config.epochs > 5, config.contamination > 0
+        value = 0.9 - 0.02 * (not long) + 0.001 * config.seed
+        if long and dirty:
+            value -= 0.05 if config.strategy == "comet" else 0.1
+        found.append({**settings(config), "hash": config.hash(), "image_auroc": value})
+    rows = pd.DataFrame(found)
+    table = inner_loop.shorter(rows)
+    assert table["epochs"].tolist() == [5, 15]
+    short, full = table.to_dict("records")
+    assert (short["n"], full["n"]) == (3, 3)
+    assert [short[key] for key in ("clean_plain", "plain", "comet", "mean")] == pytest.approx(
+        [0.881, 0.881, 0.881, 0.0]
+    )
+    assert [full[key] for key in ("clean_plain", "plain", "comet", "mean")] == pytest.approx(
+        [0.901, 0.801, 0.851, 0.05]
+    )
+    shown = inner_loop.shorter_shown(table)
+    assert shown["contaminated plain"].tolist() == ["88.1", "80.1"]
+    assert shown["CoMet − plain, points"].tolist()[1].startswith("+5.0")
+    words = inner_loop.shorter_in_words(table)
+    assert "CoMet has 85.1 % after 15 epochs and plain training 80.1 %." in words
+    assert "plain training has 88.1 %, after 5 epochs, where CoMet changes it by 0.0" in words
+    assert "stopping there costs 2.0 points, CoMet at full length 0.0." in words
+    # The parts are told at full length only, and one length is no comparison.
+    assert (inner_loop.parts(rows)["n"] == 3).all()
+    assert inner_loop.shorter(rows[rows["epochs"] > 5]).empty
+
+
 def test_a_side_that_is_missing_is_told() -> None:
     found = rows()
     with pytest.raises(InputError, match="control"):
@@ -91,7 +125,7 @@ def test_a_record_grows_and_a_run_is_in_it_once(tmp_path: Path) -> None:
     inner_loop.add(rows("b").assign(image_auroc=lambda one: one["image_auroc"] + 0.1), path, about)
     record = inner_loop.read_record(path)
     table = record["rows"]
-    assert len(table) == 2 * len(rows()) and not table.duplicated(inner_loop.RUN).any()
+    assert len(table) == 2 * len(rows()) and not table.duplicated(inner_loop.COLUMNS).any()
     assert table.groupby("category")["image_auroc"].mean().diff().iloc[1] == pytest.approx(0.1)
     assert inner_loop.described(record) == (
         "reported by the benchmark of 2026-01-02 · P · PyTorch 2 · real images ·"
@@ -106,3 +140,6 @@ def test_the_project_s_record_can_be_told() -> None:
     found = inner_loop.read_record(Path(__file__).parents[1] / "benchmarks" / "inner_loop.json")
     table = inner_loop.parts(found["rows"], ["category", "detector"])
     assert len(inner_loop.in_words(table).splitlines()) == 4
+    lengths = inner_loop.shorter(found["rows"])
+    assert (lengths["n"] == 8).all() and lengths.notna().all(axis=None)
+    assert len(inner_loop.shorter_in_words(lengths).splitlines()) == 2
