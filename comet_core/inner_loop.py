@@ -177,7 +177,7 @@ def in_words(table: pd.DataFrame) -> str:
             verdict = "no run differs"
         else:
             largest = points(max(abs(loop.low), abs(loop.high)), sign="")
-            verdict = f"not settled, but no more than {largest} points fits"
+            verdict = f"not settled, but no more than {largest} points fit"
         *data, detector = map(str, name)
         subject = ", ".join([*(one.replace("_", " ") for one in data), label(detector)])
         words.append(
