@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 import pandas as pd
 
@@ -21,22 +22,23 @@ from comet_core.experiments import run
 from comet_core.statistics import paired_difference, summarise
 
 
-def main() -> int:
-    """The command line; returns 2 for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def arguments(about: str, seeds: int) -> argparse.ArgumentParser:
+    """A command line that names data, detectors, contamination and seeds, for `grid`."""
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
     parser.add_argument("--dataset", default="mvtec_ad")
     parser.add_argument("--data-root", required=True)
     parser.add_argument("--category", nargs="+", required=True)
     parser.add_argument("--detector", nargs="+", default=["simplenet", "differnet"])
-    parser.add_argument("--strategy", nargs="+", default=["plain", "reject", "soft", "comet"])
     parser.add_argument("--contamination", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=seeds)
     parser.add_argument("--profile", default="demo")
-    parser.add_argument("--no-clean", action="store_true", help="leave the clean runs out")
     parser.add_argument("--engine", default="in_process")
-    parser.add_argument("--store", default=None)
-    chosen = parser.parse_args()
-    common = {
+    return parser
+
+
+def grid(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What all runs have in common; their contamination is added where it applies."""
+    return {
         "dataset": chosen.dataset,
         "data_root": chosen.data_root,
         "category": chosen.category,
@@ -44,6 +46,16 @@ def main() -> int:
         "seed": list(range(chosen.seeds)),
         "profile": chosen.profile,
     }
+
+
+def main() -> int:
+    """The command line; returns 2 for bad input."""
+    parser = arguments(__doc__, seeds=3)
+    parser.add_argument("--strategy", nargs="+", default=["plain", "reject", "soft", "comet"])
+    parser.add_argument("--no-clean", action="store_true", help="leave the clean runs out")
+    parser.add_argument("--store", default=None)
+    chosen = parser.parse_args()
+    common = grid(chosen)
     dirty = {"contamination": chosen.contamination}
     grids = [
         {**common, **dirty, "strategy": chosen.strategy},

@@ -22,18 +22,21 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 import torch
 
 from comet_core import devices, notebook, scaling, speed
+from comet_core.datasets import load
 from comet_core.errors import InputError
+from comet_core.evidence import DETECTORS
 from comet_core.experiments import run
 from comet_core.features import PASS_PIXELS
+from comet_core.gpu_record import COMPILED, GPU, ONE_BY_ONE, PROCESSOR
 from comet_core.records import write_record
 from comet_core.training import train
 
-DETECTORS = ("simplenet", "differnet")
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"strategy": "plain"},
     "comet": {"strategy": "comet"},
@@ -80,7 +83,7 @@ def measured(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
             "gpu": torch.cuda.get_device_name(),
         },
         "images": {
-            "source": "given" if chosen.data_root else "drawn",
+            "source": "drawn" if load("mvtec_ad", root, chosen.category).synthetic else "given",
             "category": chosen.category,
             "contamination": 0.1,
         },
@@ -96,24 +99,24 @@ def measured(chosen: argparse.Namespace, root: Path) -> dict[str, Any]:
 
     for profile in IMAGES:
         for detector in DETECTORS:
-            for way in ("gpu", "processor"):
-                keep({**passes(profile, detector, way)})
+            for way in (GPU, PROCESSOR):
+                keep(passes(profile, detector, way))
             for label in VARIANTS:
-                keep(step(profile, detector, label, "gpu"))
-                keep(step(profile, detector, label, "gpu, one by one"))
+                keep(step(profile, detector, label, GPU))
+                keep(step(profile, detector, label, ONE_BY_ONE))
                 if profile == "demo" or label != "comet, second order":
-                    keep(step(profile, detector, label, "processor"))
+                    keep(step(profile, detector, label, PROCESSOR))
             if chosen.compile and profile == "demo":
-                keep(step(profile, detector, "plain", "gpu, torch.compile"))
+                keep(step(profile, detector, "plain", COMPILED))
     for detector in DETECTORS:
-        for way in ("gpu", "processor"):
+        for way in (GPU, PROCESSOR):
             keep(*runs(detector, way, root, chosen))
     return record
 
 
 def step(profile: str, detector: str, label: str, way: str) -> dict[str, Any]:
     """What a training step takes."""
-    place = torch.device("cpu" if way == "processor" else "cuda")
+    place = torch.device("cpu" if way == PROCESSOR else "cuda")
     few = place.type == "cpu" and profile == "paper"
     images = FEW if few else IMAGES[profile]
     strategy = str(VARIANTS[label]["strategy"])
@@ -123,9 +126,9 @@ def step(profile: str, detector: str, label: str, way: str) -> dict[str, Any]:
     model, spec = scaling.detector_of(config)
     samples = model.fit_input(scaling.made_up(spec, images))
     model.to(place)
-    if way != "gpu":
+    if way != GPU:
         model.recordable = False
-    if way.endswith("compile"):
+    if way == COMPILED:
         model.compile(mode="reduce-overhead", dynamic=False)
     if place.type == "cuda":
         torch.cuda.empty_cache()
@@ -144,12 +147,12 @@ def step(profile: str, detector: str, label: str, way: str) -> dict[str, Any]:
 @torch.inference_mode()
 def passes(profile: str, detector: str, way: str) -> dict[str, Any]:
     """Images a second through the backbone, at all sizes and in all views of the profile."""
-    place = torch.device("cpu" if way == "processor" else "cuda")
+    place = torch.device("cpu" if way == PROCESSOR else "cuda")
     _, spec = scaling.detector_of(scaling.config_of(profile, detector, "plain"))
     network = scaling.network_of(spec, place)
     seconds = 0.0
     for size in spec.sizes:
-        count = max(1, PASS_PIXELS // size**2) if way == "processor" else BATCH
+        count = max(1, PASS_PIXELS // size**2) if way == PROCESSOR else BATCH
         pixels = (torch.rand(count, 3, size, size, device=place) * 255).contiguous(
             memory_format=torch.channels_last
         )
@@ -181,22 +184,15 @@ def runs(detector: str, way: str, root: Path, chosen: argparse.Namespace) -> lis
         "detector": detector,
         "profile": "demo",
     }
-    kept = {name: os.environ.get(name) for name in (devices.VARIABLE, "COMET_CACHE")}
-    os.environ[devices.VARIABLE] = "cpu" if way == "processor" else "cuda"
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            options = {"store": Path(folder, "runs"), "progress": False}
-            os.environ["COMET_CACHE"] = str(Path(folder, "warm"))
-            run({**common, "train_limit": 17, "test_limit": 17, "seed": 99}, **options)
-            os.environ["COMET_CACHE"] = str(Path(folder, "cache"))
-            grid = {**common, "strategy": ["plain", "comet"], "seed": list(range(chosen.seeds))}
-            rows = run(grid, **options)
-    finally:
-        for name, value in kept.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    place = "cpu" if way == PROCESSOR else "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"store": Path(folder, "runs"), "progress": False}
+        small = {**common, "train_limit": 17, "test_limit": 17, "seed": 99}
+        grid = {**common, "strategy": ["plain", "comet"], "seed": list(range(chosen.seeds))}
+        for cache, some in (("warm", small), ("cache", grid)):
+            here = {devices.VARIABLE: place, "COMET_CACHE": str(Path(folder, cache))}
+            with patch.dict(os.environ, here):
+                rows = run(some, **options)
     return [
         {
             "what": "run",

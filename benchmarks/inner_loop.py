@@ -12,10 +12,11 @@ from which the book shows what it does not run itself.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
+
+from accuracy import arguments, grid
 
 from comet_core import inner_loop, speed
 from comet_core.errors import InputError
@@ -24,27 +25,11 @@ from comet_core.experiments import run
 
 def main() -> int:
     """The command line; returns 2 for bad input."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="mvtec_ad")
-    parser.add_argument("--data-root", required=True)
-    parser.add_argument("--category", nargs="+", required=True)
-    parser.add_argument("--detector", nargs="+", default=["simplenet", "differnet"])
-    parser.add_argument("--contamination", type=float, default=0.1)
-    parser.add_argument("--seeds", type=int, default=8)
+    parser = arguments(__doc__, seeds=8)
     parser.add_argument("--epochs", type=int, nargs="*", default=[], help="fewer ones to try")
-    parser.add_argument("--profile", default="demo")
-    parser.add_argument("--engine", default="in_process")
     parser.add_argument("--out", type=Path, help="add the runs to this record, inner_loop.json")
     chosen = parser.parse_args()
-    base = {
-        "dataset": chosen.dataset,
-        "data_root": chosen.data_root,
-        "category": chosen.category,
-        "detector": chosen.detector,
-        "contamination": chosen.contamination,
-        "seed": list(range(chosen.seeds)),
-        "profile": chosen.profile,
-    }
+    base = {**grid(chosen), "contamination": chosen.contamination}
     try:
         if chosen.out is not None and chosen.out.exists():
             inner_loop.read_record(chosen.out)  # now rather than after hours

@@ -125,7 +125,7 @@ def finding(part: pd.DataFrame) -> str:
     """
     told = []
     for row in part.to_dict("records"):
-        found = _interval(row)
+        found = Interval.of(row)
         if side(found) != OPEN:
             word = "raises" if found.mean > 0 else "lowers"
             told.append(f"{row['value']} {word} I-AUROC by {points(abs(found.mean), '')} points")
@@ -150,7 +150,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
                 "setting (default)": usual if new else "",
                 "value": row["value"],
                 "I-AUROC, %": f"{100 * row['image_auroc']:.1f}",
-                "difference, points": with_interval(_interval(row)),
+                "difference, points": with_interval(Interval.of(row)),
                 "finding": finding(part) if new and row["setting"] else "",
             }
         )
@@ -170,7 +170,7 @@ def in_words(table: pd.DataFrame) -> str:
     settled = [
         str(part["title"].iloc[0])
         for _, part in rest.groupby("setting", sort=False)
-        if any(side(_interval(row)) != OPEN for row in part.to_dict("records"))
+        if any(side(Interval.of(row)) != OPEN for row in part.to_dict("records"))
     ]
     number = rest["setting"].nunique()
     if not settled:
@@ -195,7 +195,3 @@ def _default(base: Mapping[str, Any]) -> RunConfig:
 
 def _mean(rows: pd.DataFrame) -> float:
     return float(rows["image_auroc"].mean())
-
-
-def _interval(row: Mapping[Any, Any]) -> Interval:
-    return Interval(row["mean"], row["low"], row["high"], row["n"])

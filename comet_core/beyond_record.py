@@ -81,8 +81,7 @@ def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     rows = rows.sort_values(
         order, key=lambda one: one.map(place) if one.name in ("detector", "method") else one
     )
-    lines = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
-    records.write_record({**about, "columns": list(rows.columns), "rows": lines}, path)
+    records.write_table(rows, path, about)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -121,9 +121,11 @@ def described(record: Mapping[str, Any]) -> str:
     """One line that says what was measured, when and on what."""
     made, images = record["machine"], record["images"]
     source = "drawn images" if images["source"] == "drawn" else "real images"
+    seeds = record["rows"]["seed"].nunique()
     return (
         f"measured {record['made']} · {made['gpu']} · {made['processor']}, {made['threads']}"
-        f" threads · PyTorch {made['torch']} · {source} '{images['category']}'"
+        f" threads · PyTorch {made['torch']} · {source} '{images['category']}',"
+        f" {seeds} seeds"
     )
 
 

@@ -26,7 +26,8 @@ LOOP = "the inner loop"
 PARTS = ("all of it", "fewer images a step", LOOP)
 """Of the effect of meta-learning: the whole, and its two parts."""
 COLUMNS = ["category", "contamination", "detector", "strategy", "inner_steps", "epochs", "seed"]
-"""What tells the runs of a record apart; beside it they have `image_auroc`."""
+"""What tells the runs of a record apart; beside it they have `MEASURED`."""
+MEASURED = ["synthetic", "image_auroc"]
 
 
 def grids(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def shorter_shown(table: pd.DataFrame) -> pd.DataFrame:
     }
     columns |= {name: [f"{100 * one:.1f}" for one in table[key]] for name, key in percent.items()}
     columns["CoMet − plain, points"] = [
-        with_interval(_interval(row)) for row in table.to_dict("records")
+        with_interval(Interval.of(row)) for row in table.to_dict("records")
     ]
     return pd.DataFrame(columns)
 
@@ -112,7 +113,7 @@ def shorter_in_words(table: pd.DataFrame) -> str:
             f" {100 * full['comet']:.1f} % after {full['epochs']} epochs and plain training"
             f" {100 * full['plain']:.1f} %. At best, which only labels tell, plain training has"
             f" {100 * best['plain']:.1f} %, after {best['epochs']} epochs, where CoMet changes it"
-            f" by {with_interval(_interval(best))} points. On clean data stopping there costs"
+            f" by {with_interval(Interval.of(best))} points. On clean data stopping there costs"
             f" {points(lost, sign='')} points, CoMet at full length {cost}."
         )
     return "\n".join(words)
@@ -168,7 +169,7 @@ def in_words(table: pd.DataFrame) -> str:
     by = [name for name in ("category", "detector") if name in table]
     words = []
     for name, group in table[table["strategy"] == METHOD].groupby(by, sort=False):
-        found = {row["part"]: _interval(row) for row in group.to_dict("records")}
+        found = {row["part"]: Interval.of(row) for row in group.to_dict("records")}
         told = {part: with_interval(one) for part, one in found.items()}
         loop = found[LOOP]
         if side(loop) != OPEN:
@@ -190,7 +191,7 @@ def in_words(table: pd.DataFrame) -> str:
 
 def read_record(path: Path) -> dict[str, Any]:
     """What `benchmarks/inner_loop.py --out` wrote; see `records.read_record`."""
-    return records.read_record(path, "bench-inner-loop", {*COLUMNS, "image_auroc"})
+    return records.read_record(path, "bench-inner-loop", {*COLUMNS, *MEASURED})
 
 
 def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
@@ -201,24 +202,22 @@ def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
         path: of the record, which is begun where there is none.
         about: when and where they were made.
     """
-    new = rows[[*COLUMNS, "image_auroc"]].round({"image_auroc": 5})
+    new = rows[[*COLUMNS, *MEASURED]].round({"image_auroc": 5})
     before = read_record(path)["rows"] if path.exists() else new[:0]
     kept = pd.concat([before, new]).drop_duplicates(COLUMNS, keep="last").sort_values(COLUMNS)
-    lines = kept.astype(object).to_numpy().tolist()
-    records.write_record({**about, "columns": list(kept.columns), "rows": lines}, path)
+    records.write_table(kept, path, about)
 
 
 def described(record: Mapping[str, Any]) -> str:
     """One line that says what was measured, when and on what."""
     rows, made = record["rows"], record["machine"]
     levels = sorted(set(rows["contamination"]) - {0.0})
+    sources = [
+        name for name, one in (("real", False), ("drawn", True)) if one in set(rows["synthetic"])
+    ]
     told = ", ".join(f"{100 * one:g} %" for one in levels)
     return (
         f"reported by the benchmark of {record['made']} · {made['processor']} · PyTorch"
-        f" {made['torch']} · real images · {told} contamination ·"
+        f" {made['torch']} · {' and '.join(sources)} images · {told} contamination ·"
         f" {rows['seed'].nunique()} seeds"
     )
-
-
-def _interval(row: Any) -> Interval:
-    return Interval(row["mean"], row["low"], row["high"], row["n"])

@@ -39,6 +39,12 @@ def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[st
         ) from None
 
 
+def write_table(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
+    """Write a record whose rows are lists, under the names of their columns."""
+    lines = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+    write_record({**about, "columns": list(rows.columns), "rows": lines}, path)
+
+
 def write_record(record: Mapping[str, Any], path: Path) -> None:
     """Write what is measured so far, a row a line; an interrupted benchmark leaves that much."""
     about = {name: value for name, value in record.items() if name != "rows"}

@@ -13,7 +13,7 @@ Two questions, two answers:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,11 @@ class Interval(NamedTuple):
     low: float
     high: float
     n: int
+
+    @classmethod
+    def of(cls, row: Any) -> Interval:
+        """The interval in a row of a table with columns of these names."""
+        return cls(row["mean"], row["low"], row["high"], row["n"])
 
 
 def mean_interval(values: ArrayLike, level: float = LEVEL) -> Interval:

@@ -114,9 +114,9 @@ notebook.say(inner_loop.in_words(apart))
 # %% [markdown]
 # ### On real data
 #
-# The same by `benchmarks/inner_loop.py` on real images, which are not part of the book; it shows the record.
+# The same by `benchmarks/inner_loop.py` on images that are not part of the book, which shows the record.
 
-# %% mystnb={"figure": {"name": "fig-inner-loop-real", "caption": "What CoMet's meta-learning adds to I-AUROC on real images, and its two parts; paired runs, mean and 95 % interval over seeds, in points."}, "image": {"alt": "A panel for each data set and detector with three dots and bars beside an upright line at zero. With DifferNet the whole effect and that of fewer images are equal, and that of the inner loop is nothing."}}
+# %% mystnb={"figure": {"name": "fig-inner-loop-real", "caption": "What CoMet's meta-learning adds to I-AUROC in the record, and its two parts; paired runs, mean and 95 % interval over seeds, in points."}, "image": {"alt": "A panel for each data set and detector with three dots and bars beside an upright line at zero."}}
 real = inner_loop.read_record(notebook.find_record("inner_loop.json", record))
 measured = inner_loop.parts(real["rows"], ["category", "detector"])
 notebook.show(

@@ -114,10 +114,10 @@ notebook.show_table(
 #
 # `COMET_DEVICE=cuda` has all of this computed on a GPU ({doc}`/use/rerun`). `make bench-gpu` does the same work
 # there and on the processor of the same machine: a training step in the sizes of the demo and of the paper, and whole
-# runs on real bottles with 10 % contamination. Times are on the clock.
+# runs with 10 % contamination. Times are on the clock.
 #
-# A small network's kernels take less time than a processor needs to launch them one by one, so at first a GPU
-# gained nothing in the sizes of the demo. Now the gradient of a batch is recorded once as a CUDA graph and launched
+# A small network's kernels take less time than a processor needs to launch them one by one, so launched like
+# that they gain little in the sizes of the demo. Therefore the gradient of a batch is recorded once as a CUDA graph and launched
 # as a whole ({class}`~comet_core.devices.Recorded`), with products on the units for matrices
 # ({func}`~comet_core.devices.quick_products`).
 
@@ -133,7 +133,7 @@ notebook.show_table(
 notebook.show_table(
     gpu_record.runs(lent["rows"]),
     "Whole runs of the demo profile with 10 % contamination: I-AUROC after the last epoch with its"
-    " 95 % interval over three seeds, and the time of the training",
+    " 95 % interval over seeds, and the time of the training",
     "tab-gpu-runs",
 )
 
@@ -142,8 +142,7 @@ notebook.say(f"{gpu_record.findings(lent)}\n\n({gpu_record.described(lent)}.)")
 
 # %% [markdown]
 # Random numbers are the device's own, so the same seed trains another model there: single runs differ by as much
-# as seeds do. The products' rounding to ten bits does not show: DifferNet and SimpleNet trained with it on the
-# processor score as without.
+# as seeds do.
 #
 # ## Where the rest of the speed comes from
 #

@@ -103,7 +103,7 @@ def test_sentences_say_what_was_measured(record: dict[str, Any]) -> None:
     record["rows"] = rows[rows["way"] != "gpu, torch.compile"]
     assert "torch.compile" not in gpu_record.findings(record)
     assert gpu_record.described(record) == (
-        "measured 2026-01-02 · G · P, 8 threads · PyTorch 2 · real images 'nail'"
+        "measured 2026-01-02 · G · P, 8 threads · PyTorch 2 · real images 'nail', 3 seeds"
     )
 
 

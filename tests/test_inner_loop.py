@@ -34,7 +34,7 @@ def rows(category: str = "a_b") -> pd.DataFrame:
             loop = -0.01 if flow else 0.03
             value += (loop + 0.0001 * config.seed) if config.inner_steps else 0
         found.append({**settings(config), "hash": config.hash(), "image_auroc": value})
-    return pd.DataFrame(found)
+    return pd.DataFrame(found).assign(synthetic=False)
 
 
 def test_the_inner_loop_is_told_from_the_smaller_sample() -> None:
@@ -131,6 +131,8 @@ def test_a_record_grows_and_a_run_is_in_it_once(tmp_path: Path) -> None:
         "reported by the benchmark of 2026-01-02 · P · PyTorch 2 · real images ·"
         " 10 % contamination · 3 seeds"
     )
+    inner_loop.add(rows("c").assign(synthetic=True), path, about)
+    assert "· real and drawn images ·" in inner_loop.described(inner_loop.read_record(path))
     path.write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="make bench-inner-loop"):
         inner_loop.add(rows(), path, about)
