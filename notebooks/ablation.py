@@ -147,7 +147,7 @@ notebook.show_table(
 )
 
 # %% tags=["remove-input"]
-notebook.say(inner_loop.shorter_in_words(lengths))
+notebook.say(f"{inner_loop.shorter_in_words(lengths)}\n\n({inner_loop.described(real)}.)")
 
 # %% [markdown]
 # ## Provenance
