@@ -6,7 +6,8 @@
 Last epoch, the demo profile, mean over seeds and its 95 % interval; a seed decides the injected
 images, the initialisation and the batches. Finished runs are kept in the store, so an interrupted
 call goes on where it stopped. "oracle" trains plainly after the injected images were taken out by
-their labels: an upper bound, not a method.
+their labels: an upper bound, not a method. With `--copies` anomalous test images that nearly repeat
+an injected one are also told apart from the others.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any
 
 import pandas as pd
 
+from comet_core import datasets
+from comet_core.copies import apart
 from comet_core.errors import InputError
 from comet_core.experiments import run
+from comet_core.results import Store
 from comet_core.statistics import paired_difference, summarise
 
 
@@ -54,6 +58,7 @@ def main() -> int:
     parser.add_argument("--strategy", nargs="+", default=["plain", "reject", "soft", "comet"])
     parser.add_argument("--no-clean", action="store_true", help="leave the clean runs out")
     parser.add_argument("--store", default=None)
+    parser.add_argument("--copies", action="store_true", help="tell repeated test images apart")
     chosen = parser.parse_args()
     common = grid(chosen)
     dirty = {"contamination": chosen.contamination}
@@ -66,7 +71,10 @@ def main() -> int:
         grids.append({**common, "strategy": clean})
     try:
         rows = run(grids, store=chosen.store, engine=chosen.engine)
+        rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], "oracle"))
         report(rows)
+        if chosen.copies:
+            report_copies(rows[rows["contamination"] > 0], chosen)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -75,7 +83,6 @@ def main() -> int:
 
 def report(rows: pd.DataFrame) -> None:
     """Print means with intervals, and differences to `plain`."""
-    rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], "oracle"))
     by = ["dataset", "category", "detector", "contamination", "method"]
     # Each category for itself: its name is in `by`, so nothing is averaged over categories.
     table = summarise(rows, "image_auroc", by, category="").drop(columns="categories")
@@ -93,6 +100,16 @@ def report(rows: pd.DataFrame) -> None:
             )
             print(f"\n{method} - plain, the same seeds")
             print(gain.to_string(index=False))
+
+
+def report_copies(rows: pd.DataFrame, chosen: argparse.Namespace) -> None:
+    """Print I-AUROC on anomalous test images with and without a copy among the injected."""
+    columns = ["image_auroc", "image_auroc_copied", "image_auroc_new", "copied"]
+    for category, part in rows.groupby("category"):
+        data = datasets.load(chosen.dataset, chosen.data_root, str(category))
+        found = apart(part, data, Store(chosen.store))
+        print(f"\n{category}: means on test images that repeat an injected one, and on new ones")
+        print(found.groupby(["detector", "method"])[columns].mean().round(3).to_string())
 
 
 if __name__ == "__main__":

@@ -58,9 +58,10 @@ def main() -> int:
     parser.add_argument("--compile", action="store_true", help="also torch.compile (minutes)")
     parser.add_argument("--out", type=Path, help="write the record here, for example gpu.json")
     chosen = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("PyTorch finds no GPU here; run this on a machine with one.", file=sys.stderr)
+        return 2
     try:
-        os.environ[devices.VARIABLE] = "cuda"
-        devices.device()
         root = notebook.find_data("mvtec_ad", chosen.data_root)
         record = measured(chosen, root)
     except InputError as error:

@@ -24,7 +24,7 @@ SHOWN = (
     *("matplotlib", "seaborn", "papermill", "jupyter-book"),
 )
 
-TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate")
+TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate", "schedule")
 
 
 def generate(profile: str) -> dict[str, str]:

@@ -10,11 +10,11 @@ findings say how large an effect the runs still allow.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
-from comet_core.config import RunConfig
+from comet_core.config import RunConfig, Schedule
 from comet_core.effects import OPEN, points, side, with_interval
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
@@ -22,6 +22,7 @@ from comet_core.experiments import expand
 from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
 
+SCHEDULES = get_args(Schedule)
 NEVER = 10**6
 """A `refresh_every` that no training reaches: the weights of the first refresh stay."""
 
@@ -45,6 +46,7 @@ CHOICES = (
     Choice("inner_steps", "steps of the inner loop, eq. 7", lambda c: (0, 5)),
     Choice("alpha", "α, eq. 7", lambda c: (0.1 * c.alpha, 10 * c.alpha)),
     Choice("learning_rate", "β, eq. 8", lambda c: (c.learning_rate / 3, 3 * c.learning_rate)),
+    Choice("schedule", "schedule of β", lambda c: [s for s in SCHEDULES if s != c.schedule]),
     Choice("tasks", "tasks a step", lambda c: [n for n in (1, 2, 4) if n != c.tasks]),
     Choice("validation_share", "validation part of a task", lambda c: (0.15, 0.5)),
     Choice("order", "order of the meta-gradient", lambda c: (2,)),

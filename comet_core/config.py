@@ -30,6 +30,7 @@ Weighting = Literal[
     "crossfit",
     "core",
 ]
+Schedule = Literal["constant", "linear"]
 Profile = Literal["smoke", "demo", "paper"]
 
 WEIGHTED = ("reject", "soft", "comet", "comet+")
@@ -55,6 +56,8 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
+    schedule: Schedule = "constant"
+    """Whether the learning rate stays, or falls to 0 in a straight line over all steps."""
     seed: int = Field(0, ge=0)
 
     kappa: float = Field(1.5, ge=0)
@@ -95,6 +98,10 @@ class TrainingSettings(BaseModel):
     def needs_prior(self) -> bool:
         """Whether the weights start from scores from before the training."""
         return self.strategy in WEIGHTED and self.rule in PRIOR
+
+    def learning_rate_left(self, progress: float) -> float:
+        """The share of the learning rate that is left when a share `progress` of steps is done."""
+        return 1 - progress if self.schedule == "linear" else 1.0
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:
@@ -188,7 +195,7 @@ class RunConfig(TrainingSettings):
             unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
             unused |= {"lambda_0", "gamma", "window"}
         if self.detector in UNTRAINED:
-            unused |= {"epochs", "max_steps", "batch_size", "learning_rate"}
+            unused |= {"epochs", "max_steps", "batch_size", "learning_rate", "schedule"}
         if self.contamination == 0:
             unused.add("overlap")
         for name in unused:
@@ -204,7 +211,13 @@ class RunConfig(TrainingSettings):
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "all": {"image_size": 128, "pixel_size": 32, "train_limit": 24, "test_limit": 24},
-        "simplenet": {"epochs": 15, "batch_size": 6, "options": {"hidden": 64, "patches": 64}},
+        "simplenet": {
+            "epochs": 15,
+            "batch_size": 6,
+            "learning_rate": 2e-3,
+            "schedule": "linear",
+            "options": {"hidden": 64, "patches": 64},
+        },
         "differnet": {
             "epochs": 8,
             "batch_size": 6,
@@ -214,7 +227,12 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "demo": {
         "all": {},
-        "simplenet": {"epochs": 30, "max_steps": 450},
+        "simplenet": {
+            "epochs": 30,
+            "max_steps": 450,
+            "learning_rate": 2e-3,
+            "schedule": "linear",
+        },
         "differnet": {
             "epochs": 15,
             "batch_size": 24,

@@ -183,6 +183,7 @@ def train(
     samples = brought_near(samples, place)
     generator = torch.Generator(place).manual_seed(settings.seed)
     optimiser = detector.optimiser(settings.learning_rate)
+    rates = [group["lr"] for group in optimiser.param_groups]
     step = (make_step or _step)(detector, settings)
     batches = max(1, round(count / settings.batch_size))
     epochs = settings.epochs
@@ -212,7 +213,8 @@ def train(
             # What has no weight teaches nothing, and must not take part in the normalisation of a
             # batch either.
             order = order[near[order.to(near.device)].to(place) > 0]
-        for index in order.tensor_split(max(1, round(len(order) / settings.batch_size))):
+        stretches = order.tensor_split(max(1, round(len(order) / settings.batch_size)))
+        for position, index in enumerate(stretches):
             if settings.strategy in META and len(index) < 2:
                 continue
             values = step(_batch(detector, samples, near, index, generator), generator)
@@ -222,6 +224,9 @@ def train(
                     f" {epoch + 1}; lower learning_rate (now {settings.learning_rate:g})"
                     f" or alpha (now {settings.alpha:g})."
                 )
+            left = settings.learning_rate_left((epoch + position / len(stretches)) / epochs)
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * left
             optimiser.step()
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * len(index) / len(order)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from comet_core import metrics
 from comet_core.config import TrainingSettings
@@ -72,6 +73,8 @@ def train_the_usual_way(
     generator = torch.Generator().manual_seed(settings.seed)
     optimiser = detector.optimiser(settings.learning_rate)
     batches = max(1, round(len(train) / settings.batch_size))
+    steps = batches * settings.epochs
+    slower = LambdaLR(optimiser, lambda step: settings.learning_rate_left(step / steps))
     result = Usual(torch.empty(0), time.process_time() - started)
     for _ in range(settings.epochs):
         started = time.process_time()
@@ -86,6 +89,7 @@ def train_the_usual_way(
             optimiser.zero_grad(set_to_none=True)
             detector(samples, noise).mean().backward()
             optimiser.step()
+            slower.step()
         trained = time.process_time()
         detector.calibrate(seen)
         scores = []

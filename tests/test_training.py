@@ -156,6 +156,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
         ("max_steps", 3),
         ("batch_size", 10),
         ("learning_rate", 3e-3),
+        ("schedule", "linear"),
         ("seed", 1),
         ("kappa", 0.2),
         ("warmup_epochs", 2),
@@ -288,6 +289,26 @@ def test_a_large_data_set_is_not_trained_for_longer() -> None:
     for steps, epochs in [(1, 1), (5, 1), (6, 2), (11, 3), (500, 9)]:  # five steps an epoch
         training, _ = trained(epochs=9, max_steps=steps)
         assert len(training.history) == epochs, steps
+
+
+def test_the_learning_rate_stays_or_falls_to_0_over_all_steps() -> None:
+    class Watched(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            seen.append([group["lr"] for group in self.param_groups])
+
+    def optimiser(learning_rate: float) -> torch.optim.Optimizer:
+        weight, *others = detector.parameters()
+        slow = {"params": [weight], "lr": learning_rate / 2}
+        return Watched([slow, {"params": others}], lr=learning_rate)
+
+    maps, ids = blobs()
+    for schedule, last in [("constant", 1.0), ("linear", 1 / 15)]:
+        seen: list[list[float]] = []
+        detector = detector_of("differnet")
+        detector.optimiser = optimiser  # type: ignore[method-assign]
+        fit(detector, maps, ids, TrainingSettings(**BASE, strategy="plain", schedule=schedule))
+        left = np.linspace(1, last, 15)  # three epochs of five steps
+        assert np.allclose(seen, np.outer(left, [5e-3, 1e-2])), schedule
 
 
 def test_lambda_follows_equation_5_in_the_history() -> None:
