@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from comet_core.errors import InputError
 from comet_core.images import read_mask
 
 CATEGORY = "ksdd2"
+UNREADABLE = "its mask cannot be read, so no label"
 COPY = " (copy)"
 """The published archive holds one image and its mask a second time, under this name."""
 
@@ -100,6 +102,16 @@ def _label(mask: Path | None) -> int | str:
     if mask is None:
         return "no mask, so no label"
     try:
+        state = mask.stat()
+    except OSError:
+        return UNREADABLE
+    return _label_of(mask, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=2**14)
+def _label_of(mask: Path, modified: int, size: int) -> int | str:
+    """Once for each state of the file: a grid of runs lists the data set twice a run."""
+    try:
         return ANOMALOUS if read_mask(mask).any() else NOMINAL
     except InputError:
-        return "its mask cannot be read, so no label"
+        return UNREADABLE

@@ -132,6 +132,24 @@ def test_ksdd2_without_a_readable_mask_there_is_no_label(tmp_path):
     }
 
 
+def test_ksdd2_decodes_a_mask_again_only_when_it_has_changed(tmp_path, monkeypatch):
+    folder = builders.ksdd2(tmp_path)
+    before = datasets.load("ksdd2", tmp_path)
+    decoded: list[str] = []
+
+    def watched(path):
+        decoded.append(path.name)
+        return read_mask(path)
+
+    monkeypatch.setattr("comet_core.datasets.ksdd2.read_mask", watched)
+    assert datasets.load("ksdd2", tmp_path) == before and not decoded
+    defective = next(record for record in before.train if record.kind == "defect")
+    builders.draw_mask(folder / "train" / defective.mask.name, marked=False)
+    after = datasets.load("ksdd2", tmp_path)
+    assert kinds(after.train) == {"good": 9, "defect": 1}
+    assert decoded == [defective.mask.name]
+
+
 def test_viaduct_says_that_its_layout_is_assumed(tmp_path):
     builders.mvtec(tmp_path, "11 ring cable lug", names=("good", ""))
     builders.draw(tmp_path / "11 ring cable lug/val/good/0.png")
