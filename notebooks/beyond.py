@@ -129,7 +129,7 @@ notebook.show_table(
 #
 # ## On every data set
 #
-# One drawn hide decides nothing. `make bench-beyond` runs all weightings on all stand-ins with all
+# One drawn fabric decides nothing. `make bench-beyond` runs all weightings on all stand-ins with all
 # their images, and `benchmarks/beyond.py` does so on whatever it is given; that takes hours, so the
 # book shows the record. The set that a method is good at is seldom the set that the next one is good
 # at: look along a row before you believe in it. Bottles, tiles and stand-ins were looked at while the
@@ -173,7 +173,8 @@ notebook.show_table(
 notebook.say(beyond.failures(rows))
 
 # %% [markdown]
-# Tried as well, on the stand-ins with all their images and two seeds, and dropped:
+# Tried as well, on the stand-ins with all their images and two seeds, SimpleNet at a constant learning
+# rate, and dropped:
 #
 # - Contrast alone, without the outer fence and with the scatter measured to both sides. It keeps more
 #   of the odd but good images (85 %; CoMet+ 67 %, *mutual* 59 %), and was not enough for MVTec AD's
@@ -273,7 +274,7 @@ notebook.show_table(
 #
 # ## What this does and does not show
 #
-# - The demo book shows the embedded category that contamination costs most, the hide.
+# - The demo book shows the embedded category that contamination costs most, the woven fabric.
 # - The stand-ins are drawn by a program; their defects come in few kinds and repeat, which is hard
 #   on weights from the model's own scores. Real sets take the same call and another `data_root`.
 # - The rules were chosen while looking at MVTec AD's bottle, a set of magnetic tiles and the

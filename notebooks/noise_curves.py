@@ -146,7 +146,7 @@ notebook.say(model_uncertainty.findings(courses))
 # ## What this does and does not show
 #
 # - Of the six embedded categories in the layout of MVTec AD the demo book shows the one that
-#   contamination costs plain SimpleNet most, the hide: where nothing is lost, no method can win
+#   contamination costs plain SimpleNet most, the woven fabric: where nothing is lost, no method can win
 #   anything back. In the others the lines lie closer together; `categories` draws them.
 # - The stand-ins are drawn by a program. A method's rank on them is no rank on MVTec AD or KSDD2;
 #   {doc}`reproduce_the_paper` has the calls for the published data.

@@ -66,7 +66,7 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
     gamma = table[table["setting"] == "gamma"]
     # The unit is the seed: half the range of three differences, stretched as in `statistics`.
     assert ablation.finding(gamma) == "not settled; no effect larger than 1.1 points fits"
-    assert ablation.in_words(table) == "An effect is settled for 1 of 13 settings: κ, eq. 1."
+    assert ablation.in_words(table) == "An effect is settled for 1 of 14 settings: κ, eq. 1."
 
 
 def test_the_table_and_the_figure_hold_every_value() -> None:
@@ -86,7 +86,7 @@ def test_the_table_and_the_figure_hold_every_value() -> None:
 def test_one_seed_settles_nothing() -> None:
     base = {**BASE, "seed": [0]}
     table = ablation.effects(rows(base), base)
-    assert "none of the 13 settings" in ablation.in_words(table)
+    assert "none of the 14 settings" in ablation.in_words(table)
     part = table[table["setting"] == "kappa"]
     assert ablation.finding(part) == "one seed cannot tell an effect from chance"
 
