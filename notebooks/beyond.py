@@ -125,7 +125,7 @@ notebook.show_table(
 # %% [markdown]
 # *Time* is that of training, with the scores from before it, in units of plain training; *crossfit*
 # trains a model for each fold on top. Unless `weightings` asks for it, *annealed* is not run, to
-# save time: on the bottle caps it was within 1.5 points of *sharpened* at every level.
+# save time: on the bottle caps it was within 0.6 points of *sharpened* at every level in the record below.
 #
 # ## On every data set
 #
