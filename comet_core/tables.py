@@ -222,8 +222,8 @@ def signed(value: float, sign: str = "+") -> str:
 
 
 def whole_percent(value: float) -> str:
-    """A share in whole percent, "79 %"; a dash for nan."""
-    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
+    """A share in whole percent, "79 %", with a typographic minus; a dash for nan."""
+    return "–" if math.isnan(value) else f"{round(100 * value)} %".replace("-", "−")
 
 
 def two_decimals(value: float) -> str:

@@ -196,3 +196,8 @@ def test_what_cannot_be_told_is_refused(rows: pd.DataFrame) -> None:
     mixed = pd.concat([rows, rows.assign(contamination=0.05)])
     with pytest.raises(InputError, match="give those of one level"):
         tables.beside(mixed)
+
+
+def test_a_share_of_next_to_nothing_has_no_sign() -> None:
+    given = [0.789, -0.003, -0.27, float("nan")]
+    assert [tables.whole_percent(one) for one in given] == ["79 %", "0 %", "−27 %", "–"]
