@@ -19,7 +19,7 @@ from comet_core.results import Store
 
 
 def apart(rows: pd.DataFrame, dataset: Dataset, store: Store | None = None) -> pd.DataFrame:
-    """I-AUROC of each run on anomalous test images with and without a copy among the injected.
+    """I-AUROC of each run on anomalous test images that an injected one repeats, and on the others.
 
     Args:
         rows: of `experiments.run`, of one category, contaminated.
@@ -29,7 +29,7 @@ def apart(rows: pd.DataFrame, dataset: Dataset, store: Store | None = None) -> p
     Returns:
         The rows with `image_auroc_copied` and `image_auroc_new` (all nominal test images against
         the anomalous ones with and without a copy; nan where there are none), and `copied`, the
-        share of anomalous test images that have one.
+        share of anomalous test images that have one, or are injected themselves.
 
     Raises:
         InputError: runs of several categories.
@@ -45,7 +45,8 @@ def apart(rows: pd.DataFrame, dataset: Dataset, store: Store | None = None) -> p
         manifest = store.table(run, "manifest")
         injected = set(manifest.loc[manifest["origin"] == "injected", "id"])
         tests = store.table(run, "test").astype({"label": int})
-        again = pd.Series([bool(injected & copies.get(name, set())) for name in tests["id"]])
+        # With overlap an injected image is in the test set itself.
+        again = pd.Series([bool(injected & {one, *copies.get(one, ())}) for one in tests["id"]])
         anomalous = tests["label"] == 1
         found.append(
             {

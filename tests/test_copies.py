@@ -47,11 +47,12 @@ def test_copies_of_injected_images_have_an_auroc_of_their_own(folder: Path, tmp_
     run_of(store, "a" * 16, [ids["cut0"]], scores)
     run_of(store, "b" * 16, [ids["cut3"]], {**good, ids["cut0"]: 9.0, ids["cut1"]: 9.0})
     run_of(store, "c" * 16, [ids["cut0"]], {**good, ids["cut1"]: 9.0})
-    rows = pd.DataFrame({"hash": [letter * 16 for letter in "abc"], "category": "part"})
-    found = apart(rows.set_axis([5, 3, 4]), data, store)
+    run_of(store, "d" * 16, [ids["cut3"]], scores)  # with overlap
+    rows = pd.DataFrame({"hash": [letter * 16 for letter in "abcd"], "category": "part"})
+    found = apart(rows.set_axis([5, 3, 4, 1]), data, store)
     assert found["hash"].tolist() == rows["hash"].tolist()
-    np.testing.assert_allclose(found["image_auroc_copied"], [0.25, np.nan, 1.0])
-    np.testing.assert_allclose(found["image_auroc_new"], [0.875, 1.0, np.nan])
-    np.testing.assert_allclose(found["copied"], [1 / 3, 0.0, 1.0])
+    np.testing.assert_allclose(found["image_auroc_copied"], [0.25, np.nan, 1.0, 0.75])
+    np.testing.assert_allclose(found["image_auroc_new"], [0.875, 1.0, np.nan, 0.625])
+    np.testing.assert_allclose(found["copied"], [1 / 3, 0.0, 1.0, 1 / 3])
     with pytest.raises(InputError, match="one category"):
-        apart(rows.assign(category=["part", "part", "other"]), data, store)
+        apart(rows.assign(category=["part", "part", "part", "other"]), data, store)
