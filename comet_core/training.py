@@ -224,6 +224,8 @@ def train(
                     f" {epoch + 1}; lower learning_rate (now {settings.learning_rate:g})"
                     f" or alpha (now {settings.alpha:g})."
                 )
+            # By the share that is done, not by a scheduler's count of steps, of which there are
+            # fewer than planned where images of weight 0 sit out.
             left = settings.learning_rate_left((epoch + position / len(stretches)) / epochs)
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * left

@@ -125,7 +125,8 @@ notebook.show_table(
 # %% [markdown]
 # *Time* is that of training, with the scores from before it, in units of plain training; *crossfit*
 # trains a model for each fold on top. Unless `weightings` asks for it, *annealed* is not run, to
-# save time: on the bottle caps it was within 0.6 points of *sharpened* at every level in the record below.
+# save time: on the bottle caps of the record below it is within 0.6 points of *sharpened* at every
+# level.
 #
 # ## On every data set
 #

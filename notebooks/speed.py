@@ -117,8 +117,8 @@ notebook.show_table(
 # runs with 10 % contamination. Times are on the clock.
 #
 # A small network's kernels take less time than a processor needs to launch them one by one, so launched like
-# that they gain little in the sizes of the demo. Therefore the gradient of a batch is recorded once as a CUDA graph and launched
-# as a whole ({class}`~comet_core.devices.Recorded`), with products on the units for matrices
+# that they gain little in the sizes of the demo. Therefore the gradient of a batch is recorded once as a CUDA graph
+# and launched as a whole ({class}`~comet_core.devices.Recorded`), with products on the units for matrices
 # ({func}`~comet_core.devices.quick_products`).
 
 # %% tags=["remove-input"]
