@@ -278,14 +278,15 @@ def _where(dataset: str, detector: str) -> str:
 
 
 def _part(claim: str, measure: str, where: str, values: pd.DataFrame, bound: float = 0.0) -> Part:
-    """Judge values (one a category and seed): mean over categories, interval over seeds.
+    """Judge values (one a category and seed): mean over data sets, interval over seeds.
 
-    A seed that lacks a category is left out, for its mean would be of something else.
+    A data set counts as one, by the mean of its categories, however many of these it has. A seed
+    that lacks a category is left out, for its mean would be of something else.
     """
     units = ["dataset", "detector", "category"]
     numbers = values.astype({"value": float})
     table = numbers.pivot_table(index="seed", columns=units, values="value")
-    means = table.dropna().mean(axis=1)
+    means = table.dropna().T.groupby(level="dataset").mean().mean()
     seeds = {int(str(seed)): float(value) for seed, value in means.items()}
     found = bootstrap_interval(list(seeds.values()))
     data, runs = union([(name,) for name in values["data"]]), union(values["runs"])

@@ -33,9 +33,11 @@ Weighting = Literal[
 Schedule = Literal["constant", "linear"]
 Profile = Literal["smoke", "demo", "paper"]
 
+FORMAT = 2
+"""Raised when the same settings give other results, so that no store serves the old ones."""
 WEIGHTED = ("reject", "soft", "comet", "comet+")
 """Strategies that read the training scores."""
-META = ("meta", "comet")
+META = ("meta", "comet", "comet+")
 """Strategies that train by the inner and outer loop."""
 UNTRAINED = ("memory_bank", "softpatch")
 """Detectors that remember features and have nothing to train: only `plain` applies to them."""
@@ -52,10 +54,10 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(30, ge=1)
     max_steps: int | None = Field(None, ge=1)
     """Start no epoch after so many optimiser steps, so that a large data set, which has many steps
-    an epoch, is not trained for longer than a small one."""
+    an epoch, is not trained for longer than a small one; six epochs are left in any case."""
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    """Step of the optimiser; for `meta` and `comet` it is the paper's beta (equation 8)."""
+    """Step of the optimiser; for those of `META` it is the paper's beta (equation 8)."""
     schedule: Schedule = "constant"
     """Whether the learning rate stays, or falls to 0 in a straight line over all steps."""
     seed: int = Field(0, ge=0)
@@ -190,7 +192,8 @@ class RunConfig(TrainingSettings):
         if self.strategy in WEIGHTED:
             values["weighting"] = self.rule
         else:
-            unused |= {"kappa", "warmup_epochs", "refresh_every", "weight_level", "weighting"}
+            # Not kappa: whatever is trained, equation 1 says which images are flagged.
+            unused |= {"warmup_epochs", "refresh_every", "weight_level", "weighting"}
         if self.strategy not in META:
             unused |= {"alpha", "inner_steps", "order", "tasks", "validation_share"}
             unused |= {"lambda_0", "gamma", "window"}
@@ -204,7 +207,8 @@ class RunConfig(TrainingSettings):
 
     def hash(self, fingerprint: str = "") -> str:
         """Sixteen hex digits that name the run: of `identity()` and the data's fingerprint."""
-        text = json.dumps({**self.identity(), "data": fingerprint}, sort_keys=True)
+        named = {**self.identity(), "data": fingerprint, "format": FORMAT}
+        text = json.dumps(named, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -89,6 +89,12 @@ class CoMet:
         strict: bool = False,
         **settings: Any,
     ) -> None:
+        unknown = sorted(set(settings) - set(TrainingSettings.model_fields))
+        if unknown:
+            raise InputError(
+                f"unknown setting '{unknown[0]}'; a training has "
+                f"{', '.join(TrainingSettings.model_fields)}."
+            )
         given = {"detector": detector, "strategy": strategy, "profile": profile, **settings}
         given |= {"options": options or {}, "category": ""}
         if backbone is not None:

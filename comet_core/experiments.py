@@ -30,7 +30,7 @@ from comet_core.results import Store, collect, to_frame
 from comet_core.runs import Execute, Task, compute, listing_fingerprint, rerun, versions
 
 Grid = Mapping[str, Any] | RunConfig
-PRELOAD = ("comet_core.pipeline", "torch._dynamo", "pyarrow.parquet")
+PRELOAD = ("comet_core.pipeline", "comet_core.runs", "torch._dynamo", "pyarrow.parquet")
 """What a run imports; the latter two come with its first optimiser and its first table."""
 _OPTION = "options."
 

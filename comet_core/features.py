@@ -84,8 +84,12 @@ class FeatureSpec:
         """Sixteen hex digits that name the folder of the cache."""
         info = backbone_info(self.backbone)
         source = info.package or "torchvision"
-        versions = {name: version(name.replace("_", "-")) for name in {source, "pillow"}}
-        text = json.dumps([FORMAT, asdict(self), info.weights, versions], sort_keys=True)
+        # The Lite networks' weights come in packages of their own, the networks from timm.
+        names = {source, "pillow", *(["timm"] if info.package else [])}
+        versions = {name: version(name.replace("_", "-")) for name in names}
+        precision = "half" if device().type == "cuda" else "single"
+        state = [FORMAT, asdict(self), info.weights, versions, precision]
+        text = json.dumps(state, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -121,7 +125,7 @@ def _turn(pixels: Tensor, quarter: float) -> Tensor:
     rows = torch.stack([torch.cos(angle), -torch.sin(angle), torch.zeros(())])
     columns = torch.stack([torch.sin(angle), torch.cos(angle), torch.zeros(())])
     theta = torch.stack([rows, columns]).expand(len(pixels), 2, 3)
-    grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(pixels), list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from comet_core.errors import InputError
 from comet_core.products import Apart
+from comet_core.sampling import sampled_rows
 
 GRID = 16
 """Patches of an image are pooled to at most so many rows and columns."""
@@ -138,7 +139,7 @@ def _pooled(maps: Mapping[str, Tensor]) -> Tensor:
 def _projected(pooled: Tensor, generator: torch.Generator) -> Tensor:
     """(N, P, D) -> (N, P, d): standardised, then projected at random where D > d."""
     some = pooled.flatten(0, 1)
-    some = some[:: max(1, len(some) // 65536)].float()
+    some = some[sampled_rows(len(some), 65536)].float()
     mean, std = some.mean(0), some.std(0, correction=0).clamp(min=1e-6)
     width = pooled.shape[-1]
     turn = torch.eye(width)

@@ -294,7 +294,7 @@ def show_table(
 
 def show_runs(rows: pd.DataFrame) -> None:
     """Display what the figures above were made from: the runs, their cost and their versions."""
-    first, title = rows.iloc[0], f"How this was made: {len(rows)} run{'s' * (len(rows) != 1)}"
+    title = f"How this was made: {len(rows)} run{'s' * (len(rows) != 1)}"
     wanted = ("hash", "category", "detector", "strategy", "contamination", "seed", "seconds")
     columns = [name for name in wanted if name in rows]
     table = rows[columns].assign(hash=rows["hash"].map("`{}`".format))
@@ -302,7 +302,11 @@ def show_runs(rows: pd.DataFrame) -> None:
     for row in table.itertuples(index=False):
         cells = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row]
         lines.append("| " + " | ".join(cells) + " |")
-    made = f"Code `{first['code']}`, PyTorch {first['torch']}, Python {first['python']}."
+    made = "; ".join(
+        f"code `{code}`, PyTorch {torch}, Python {python}"
+        for code, torch, python in sorted(set(rows[["code", "torch", "python"]].agg(tuple, axis=1)))
+    )
+    made = f"{made[0].upper()}{made[1:]}."
     markdown = "\n".join([f":::{{dropdown}} {title}", made, "", *lines])
     html = f"<details><summary>{title}</summary>{made}"
     html += table.to_html(index=False, border=0) + "</details>"

@@ -179,7 +179,8 @@ class Store:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows keeps what is open
+                path.unlink(missing_ok=True)
             os.close(held)
 
     def _file(self, name: str, file: str) -> bytes:

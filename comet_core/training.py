@@ -7,7 +7,7 @@
 | soft     | 1-3       | min(1, t / a)                  | of the batch  |
 | meta     | 4-8       | 1                              | meta-gradient |
 | comet    | 1-8       | min(1, t / a)                  | meta-gradient |
-| comet+   | 3         | `contrast`, see `rules`        | of the batch  |
+| comet+   | 3-8       | `contrast`, see `rules`        | meta-gradient |
 
 `weighting` puts another rule in the place of equation 2. Every strategy sees each image once an
 epoch, in batches of one size, and hands its gradient to the same optimiser; images of weight 0 sit
@@ -86,6 +86,9 @@ class Training:
 Step = Callable[[Batch, torch.Generator], dict[str, float]]
 """Leaves the gradient of a batch (samples, weights, noise) in the parameters, and tells losses."""
 MakeStep = Callable[[Detector, TrainingSettings], Step]
+FEWEST_EPOCHS = 6
+"""Epochs that `max_steps` leaves at least: with fewer the weights of a large data set would act for
+an epoch or not at all, since they start after the warm-up."""
 PAIRS_EVERY = 2
 """Steps from one pair of losses for equation 4 to the next (choice): a pair takes another forward
 pass, for a flow a seventh of a step, and the loss hardly changes from step to step."""
@@ -148,9 +151,14 @@ def fit(
     if detector.has_parameters:
         detector.to(device())
     with quick_products(detector.device):
-        return train(
+        training = train(
             detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
         )
+        if detector.sketched:
+            # In full, as new images are scored: t must mean the same for both.
+            whole = detector.image_scores(detector.map_scores(maps))
+            training.final.image_scores = whole
+    return training
 
 
 def train(
@@ -188,7 +196,7 @@ def train(
     batches = max(1, round(count / settings.batch_size))
     epochs = settings.epochs
     if settings.max_steps is not None:
-        epochs = min(epochs, -(-settings.max_steps // batches))
+        epochs = min(epochs, max(FEWEST_EPOCHS, -(-settings.max_steps // batches)))
     whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
     scored = detector.sketch(samples) if whole else samples
     weights = first_weights(count, None, settings) if weights is None else weights

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -60,14 +61,16 @@ def triage(
 
     Args:
         images: the folder; nothing in it is changed.
-        out: folder for the report, not within `images`; files of an earlier one are replaced.
+        out: folder for the report, not within `images` and not around them; files of an earlier
+            report are replaced, and nothing else is.
         strategy: how the model is trained; see `training`.
         shown: how many images, the most suspicious first, are shown large and with their map.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
         **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
-        InputError: as `inspect_folder`; or `out` is a file, or lies within the images' folder.
+        InputError: as `inspect_folder`; or `out` is a file, lies within the images' folder, or
+            holds files of the report's names and no report.
     """
     if shown < 1:
         raise InputError(f"shown = {shown}: show at least one image.")
@@ -85,7 +88,27 @@ def _target(images: Path, out: Path) -> Path:
             f"the report '{out}' would lie among the images of '{images}' and be taken for one of "
             "them next time; name another folder."
         )
+    names = (MAPS, SHEET, CURVE, RANKING, REPORT)
+    there = [name for name in names if os.path.lexists(out / name)]
+    if there and not _holds_report(out):
+        raise InputError(
+            f"'{out}' holds '{there[0]}' and no report of an earlier search, so it might be yours; "
+            "name another folder for the report."
+        )
     return out
+
+
+def _holds_report(out: Path) -> bool:
+    """Whether a folder has our report, and nothing but a report's maps where these would go."""
+    try:
+        with (out / REPORT).open(encoding="utf-8", errors="replace") as file:
+            ours = triage_report.MARK in file.read(4096)
+    except OSError:
+        return False
+    maps = out / MAPS
+    if maps.is_symlink() or not maps.is_dir():
+        return ours and not os.path.lexists(maps)
+    return ours and all(re.fullmatch(r"\d{4,}\.png", one.name) for one in maps.iterdir())
 
 
 def write(seen: Inspection, out: Path, source: str = "") -> None:
@@ -109,7 +132,7 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
             (new / REPORT).write_text(page, encoding="utf-8")
             if (out / MAPS).exists():
                 (out / MAPS).replace(new / "old")
-            for name in (MAPS, SHEET, CURVE, RANKING, REPORT):
+            for name in (REPORT, MAPS, SHEET, CURVE, RANKING):  # the report says whose they are
                 (new / name).replace(out / name)
     except OSError as error:
         raise InputError(

@@ -31,6 +31,8 @@ from comet_core.figures_triage import fitted, outlines, ratio, summit
 from comet_core.images import read_image
 from comet_core.inspection import Inspection
 
+MARK = '<meta name="generator" content="CoMet companion: search">'
+"""By which a report is known for one, in the head of its page."""
 LARGE, SMALL = 480, 112
 """Longer sides, in pixels, of the pictures in the report."""
 BUDGET = 12_000_000

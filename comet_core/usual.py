@@ -22,6 +22,7 @@ from comet_core.datasets.base import Image
 from comet_core.detectors.base import Detector, Maps
 from comet_core.features import FeatureSpec, compute
 from comet_core.images import read_image
+from comet_core.sampling import sampled_rows
 
 CALIBRATED = 8192
 """Parts that normalisation statistics are measured on, as `SimpleNet.calibrate` does."""
@@ -109,16 +110,16 @@ def _standardise(
     """Build the detector with the standardisation of all training parts, in one pass.
 
     Returns:
-        (M, 1, D): evenly spaced parts, for `calibrate`.
+        (M, 1, D): parts drawn at random, for `calibrate`.
     """
     total = squares = torch.zeros(())
-    count, chosen, step = 0, [], 1
+    count, chosen, sampled = 0, [], torch.empty(0)
     for index in torch.arange(len(train)).split(settings.batch_size):
         raw = detector.assemble(embed([train[i] for i in index], spec))
         if not count:
-            step = max(1, len(train) * raw.shape[1] // CALIBRATED)
+            sampled = sampled_rows(len(train) * raw.shape[1], CALIBRATED)
         flat = raw.flatten(0, 1)
-        chosen.append(flat[-count % step :: step])
+        chosen.append(flat[sampled[(sampled >= count) & (sampled < count + len(flat))] - count])
         total = total + flat.double().sum(0)
         squares = squares + flat.double().square().sum(0)
         count += len(flat)

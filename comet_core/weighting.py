@@ -20,13 +20,11 @@ scores by their ratios or their order: multiplying every score by one number cha
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
@@ -246,40 +244,6 @@ def annealed(
     if last < 1:
         raise InputError(f"power must be at least 1, got {last}.")
     return sharpened(scores, kappa, last**progress)
-
-
-def agreement(scores_by_fold: Tensor) -> float:
-    """Mean rank correlation between several scorings of the same samples: a choice without labels.
-
-    Scorings that find the same structure order the samples alike; those that mirror the noise of
-    one training do not. Agreement is no proof of being right: a defect that repeats is agreed upon.
-
-    Args:
-        scores_by_fold: (F, N), F >= 2 scorings (folds, seeds or refreshes) of N >= 2 samples.
-
-    Returns:
-        Mean of Spearman's correlation over all pairs of rows, in [-1, 1]; 0 for a constant row.
-
-    Raises:
-        InputError: for fewer rows or columns, or scores that are not finite.
-
-    Source: Spearman, 1904; as a criterion of model choice, Ben-Hur et al., PSB 2002.
-    """
-    if scores_by_fold.ndim != 2 or min(scores_by_fold.shape) < 2:
-        raise InputError(
-            f"agreement needs two scorings of two samples, got shape {tuple(scores_by_fold.shape)}."
-        )
-    if not torch.isfinite(scores_by_fold).all():
-        raise InputError("scores hold NaN or infinite values; the model has diverged.")
-    rows = scores_by_fold.double().numpy()
-    pairs = list(itertools.combinations(rows, 2))
-    return float(
-        sum(
-            spearmanr(a, b).statistic if a.min() < a.max() and b.min() < b.max() else 0.0
-            for a, b in pairs
-        )
-        / len(pairs)
-    )
 
 
 def crossfit(

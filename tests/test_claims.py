@@ -185,6 +185,18 @@ def test_the_interval_is_that_of_the_tables_beside_it() -> None:
     assert tuple(part[["mean", "low", "high", "n"]]) == pytest.approx(tuple(beside))
 
 
+def test_a_data_set_counts_once_however_many_categories_it_has() -> None:
+    rows = comparison(-0.06)
+    many = [comparison(0.03).assign(category=f"c{i}") for i in range(12)]
+    mvtec = [one[one["dataset"] == "mvtec_ad"] for one in many]
+    rows = pd.concat([rows[rows["dataset"] != "mvtec_ad"], *mvtec])
+    rows["hash"] = [str(n) for n in range(len(rows))]
+    parts = claims.judge(rows, NONE, printed())
+    gained = parts[parts["claim"] == "C5"]
+    assert gained["mean"].tolist() == pytest.approx([(0.03 - 2 * 0.06) / 3 + np.mean(NOISE)] * 2)
+    assert set(gained["verdict"]) == {FAILS}
+
+
 def test_a_seed_that_lacks_a_category_is_left_out() -> None:
     rows = pd.concat([comparison(0.05), comparison(0.15).assign(category="b")])
     rows["hash"] = [str(n) for n in range(len(rows))]

@@ -11,7 +11,7 @@ from comet_core.detectors import DETECTORS, base, make_detector
 from comet_core.detectors.differnet import CouplingBlock, DifferNet, NormalizingFlow, soft_clamp
 from comet_core.detectors.simplenet import BatchNorm, SimpleNet
 from comet_core.errors import InputError
-from comet_core.training import train
+from comet_core.training import fit
 
 SMALL = {"simplenet": {"hidden": 8}, "differnet": {"blocks": 2, "hidden": 8}}
 
@@ -180,9 +180,9 @@ def test_the_score_and_the_loss_of_the_identity_flow() -> None:
     assert torch.allclose(detector.losses(x, None), 0.5 * x.square().mean(-1))
 
 
-def test_differnet_asks_for_multiples_of_the_backbones_stride() -> None:
+def test_differnet_asks_for_the_published_scales() -> None:
     wanted = DifferNet({"scales": 3, "rotations": 8}).wanted_features(["stride8", "stride32"], 448)
-    assert wanted["sizes"] == (448, 224, 128)
+    assert wanted["sizes"] == (448, 224, 112)
     assert wanted["layers"] == ("stride32",)
     assert wanted["rotations"] == 8
 
@@ -276,6 +276,21 @@ def test_normalisation_for_scoring_is_that_of_weighted_patches_and_their_fakes()
     assert torch.allclose(detector.norm.variance, variance, rtol=0.01)
 
 
+@pytest.mark.parametrize("count", [66, 132, 256])
+def test_normalisation_for_scoring_is_that_of_the_whole_image(count: int) -> None:
+    """Patches lie row after row: every so-maniest of them would be those of a few columns."""
+    g = torch.Generator().manual_seed(0)
+    across = torch.linspace(-1, 1, 32).expand(count, 2, 32, 32)
+    detector = make_detector("simplenet", {"hidden": 8})
+    assert isinstance(detector, SimpleNet)
+    samples = detector.fit_input({"stride8": across + 0.1 * torch.randn(across.shape, generator=g)})
+    detector.calibrate(samples, limit=samples.shape[0] * samples.shape[1])
+    mean, variance = detector.norm.mean.clone(), detector.norm.variance.clone()
+    detector.calibrate(samples)
+    assert ((detector.norm.mean - mean).abs() < 0.05 * variance.sqrt()).all()
+    assert torch.allclose(detector.norm.variance, variance, rtol=0.05)
+
+
 def test_images_without_weight_shift_neither_input_nor_normalisation() -> None:
     g = torch.Generator().manual_seed(0)
     good, bad = torch.randn(10, 3, 4, 4, generator=g), 20 + torch.randn(4, 3, 4, 4, generator=g)
@@ -338,10 +353,11 @@ def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
     assert torch.allclose(samples.float(), full, rtol=2e-3, atol=2e-3)
     assert torch.allclose(samples.float().mean((0, 1)), torch.zeros(3), atol=1e-3)
     chosen = TrainingSettings(strategy="comet", epochs=2, warmup_epochs=1, batch_size=2, tasks=1)
-    training = train(detector, samples, list("abcd"), chosen)
-    assert training.final.image_scores.dtype == torch.float32
+    training = fit(detector, maps, list("abcd"), chosen)
     assert detector.scores(samples).shape == (4, 25)
     assert detector.map_scores(maps).shape == (4, 256)
+    # So that a training image scores what it would score as a new one.
+    assert torch.equal(training.final.image_scores, detector.map_scores(maps).amax(1))
 
 
 def test_a_detector_that_trains_on_all_parts_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:

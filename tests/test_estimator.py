@@ -109,6 +109,8 @@ def test_fitting_again_starts_from_nothing() -> None:
 def test_mistakes_end_in_one_sentence(model: CoMet, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown setting 'kapa'"):
         CoMet(kapa=2)
+    with pytest.raises(InputError, match="unknown setting 'contamination'"):
+        CoMet(contamination=0.1)  # of data sets, which are made dirty for a trial
     with pytest.raises(InputError, match="call fit"):
         CoMet().score(draw(1, 0))
     with pytest.raises(InputError, match="list of images is empty"):

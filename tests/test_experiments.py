@@ -135,7 +135,7 @@ def test_a_finished_run_is_never_computed_again(tmp_path):
 
 
 def test_settings_that_name_one_run_give_one_row(tmp_path):
-    grid = {"category": "bottle", "strategy": ["plain", "reject"], "kappa": [1, 2, 3]}
+    grid = {"category": "bottle", "strategy": ["plain", "reject"], "refresh_every": [1, 2, 3]}
     assert fake(grid, tmp_path)["strategy"].tolist() == ["plain", "reject", "reject", "reject"]
 
 

@@ -121,7 +121,7 @@ def test_features_are_those_of_the_processor_up_to_half_precision(
         "efficientnet_lite0",
         layers=layers,
         sizes=(128, 64) if pool else (128,),
-        rotations=2 if pool else 1,
+        rotations=3 if pool else 1,
         pool=pool,
     )
     there = compute(pixels, spec)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from comet_core.confidence import confidence_weights, iqr_threshold
-from comet_core.config import RunConfig, Strategy, TrainingSettings
+from comet_core.config import META, RunConfig, Strategy, TrainingSettings
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector, Maps
 from comet_core.errors import InputError
@@ -105,7 +105,7 @@ def test_every_strategy_trains_every_detector(name: str, strategy: Strategy) -> 
     ):  # the others are first scored after training
         assert first["score"][:27].mean() < first["score"][27:].mean()
     meta = {"train_loss", "val_loss", "det_sigma", "lambda_sigma"}
-    assert meta.issubset(history.columns) == (strategy in ("meta", "comet"))
+    assert meta.issubset(history.columns) == (strategy in META)
     used = training.used
     if strategy in ("plain", "meta"):
         assert (used == 1).all()
@@ -153,7 +153,6 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
     ("setting", "value"),
     [
         ("epochs", 4),
-        ("max_steps", 3),
         ("batch_size", 10),
         ("learning_rate", 3e-3),
         ("schedule", "linear"),
@@ -286,9 +285,12 @@ def test_the_warm_up_and_the_refreshes_keep_their_schedule() -> None:
 
 
 def test_a_large_data_set_is_not_trained_for_longer() -> None:
-    for steps, epochs in [(1, 1), (5, 1), (6, 2), (11, 3), (500, 9)]:  # five steps an epoch
+    for steps, epochs in [(1, 6), (30, 6), (31, 7), (41, 9), (500, 9)]:  # five steps an epoch
         training, _ = trained(epochs=9, max_steps=steps)
         assert len(training.history) == epochs, steps
+    # However large it is, its weights act.
+    training, _ = trained(strategy="soft", epochs=30, max_steps=1, warmup_epochs=3, kappa=0.0)
+    assert (training.history["mean_weight"] < 1).sum() == 3
 
 
 def test_the_learning_rate_stays_or_falls_to_0_over_all_steps() -> None:
@@ -422,7 +424,9 @@ def test_settings_are_strict_and_profiles_fill_in() -> None:
 
 def test_a_run_is_named_by_what_decides_it() -> None:
     plain = RunConfig(category="x", strategy="plain")
-    assert plain.hash("d") == RunConfig(category="x", strategy="plain", kappa=3.0).hash("d")
+    assert plain.hash("d") == RunConfig(category="x", strategy="plain", gamma=3.0).hash("d")
+    # Which images are flagged depends on it whatever is trained.
+    assert plain.hash("d") != RunConfig(category="x", strategy="plain", kappa=3.0).hash("d")
     assert plain.hash("d") == RunConfig(category="x", strategy="plain", data_root="/y").hash("d")
     assert plain.hash("d") != plain.hash("e")
     soft = RunConfig(category="x", strategy="soft")

@@ -117,6 +117,30 @@ def test_a_failure_leaves_the_earlier_report_alone(
     assert files() == before
 
 
+def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_path: Path) -> None:
+    def refused(target: Path, images: Path = tmp_path / "photos") -> None:
+        before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
+        with pytest.raises(InputError, match="no report of an earlier search"):
+            triage.triage(images, target)
+        assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
+
+    (tmp_path / "photos").mkdir()
+    own = tmp_path / "own"
+    (own / "maps").mkdir(parents=True)
+    (own / "maps" / "world.txt").write_text("mine")
+    refused(own)
+    refused(own, own / "maps")  # the images lie where the maps would
+    (own / "maps" / "world.txt").rename(own / "ranking.csv")
+    (own / "maps").rmdir()
+    refused(own)
+    triage.write(seen, tmp_path / "report")
+    (tmp_path / "report" / "maps" / "notes.txt").write_text("mine")
+    refused(tmp_path / "report")
+    (tmp_path / "report" / "maps" / "notes.txt").unlink()
+    with pytest.raises(InputError, match="holds no images"):  # it is ours; what fails comes later
+        triage.triage(tmp_path / "photos", tmp_path / "report")
+
+
 def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
     seen: Inspection,
     tmp_path: Path,

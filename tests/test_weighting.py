@@ -201,16 +201,6 @@ def test_patches_compete_with_all_patches() -> None:
         assert weights[3, 2:].min() == 1
 
 
-def test_agreement_by_hand() -> None:
-    rows = torch.tensor([[1.0, 2, 3, 4], [10.0, 20, 30, 40]])
-    assert weighting.agreement(rows) == pytest.approx(1)
-    assert weighting.agreement(torch.stack([rows[0], -rows[0]])) == pytest.approx(-1)
-    # Swapping neighbours: 1 - 6 * (1 + 1) / (4 * 15) = 0.8; so the mean is (0.8 + 0.8 + 1) / 3.
-    swapped = torch.tensor([2.0, 1, 3, 4])
-    assert weighting.agreement(torch.stack([*rows, swapped])) == pytest.approx((0.8 + 0.8 + 1) / 3)
-    assert weighting.agreement(torch.stack([rows[0], torch.ones(4)])) == 0
-
-
 def test_crossfit_never_scores_what_it_trained_on_and_puts_scores_back() -> None:
     seen = []
 
@@ -252,8 +242,6 @@ def test_crossfit_removes_the_scale_of_a_fold() -> None:
         lambda s: weighting.readmission(s, release=2),
         lambda s: weighting.annealed(s, 1.5),
         lambda s: weighting.annealed(s, 0.5, power=0.5),
-        lambda s: weighting.agreement(s),
-        lambda s: weighting.agreement(torch.stack([s, s * float("nan")])),
         lambda s: weighting.crossfit(lambda a, b: b.float(), 1),
         lambda s: weighting.crossfit(lambda a, b: a.float(), 9),
     ],

@@ -68,8 +68,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """Sixteen hex digits that change when a file is added, removed, renamed or resized.
 
-        It looks at ids, splits and file sizes only, so that it costs one `stat` a file; the feature
-        cache is keyed by the image content itself.
+        It looks at ids, splits, truths and the sizes of images and masks only, so that it costs a
+        `stat` a file; the feature cache is keyed by the image content itself.
 
         Raises:
             InputError: a file has gone since the data set was listed.
@@ -77,13 +77,14 @@ class Dataset:
         digest = hashlib.sha256()
         for record in sorted((*self.train, *self.test), key=lambda r: (r.split, r.id)):
             try:
-                size = record.path.stat().st_size
+                sizes = [path.stat().st_size for path in (record.path, record.mask) if path]
             except OSError as error:
                 raise InputError(
-                    f"image '{record.path}' can no longer be found ({error.strerror}); load the "
-                    "data set again."
+                    f"'{error.filename}' can no longer be found ({error.strerror}); load the data "
+                    "set again."
                 ) from None
-            digest.update(f"{record.split}\0{record.id}\0{size}\0{record.label}\n".encode())
+            told = (record.split, record.id, record.label, record.truth, record.kind, *sizes)
+            digest.update("\0".join(map(str, told)).encode() + b"\n")
         return digest.hexdigest()[:16]
 
 

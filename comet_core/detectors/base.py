@@ -54,6 +54,8 @@ class Detector(nn.Module, ABC):
 
     grid: tuple[int, int] = (1, 1)
     """Rows and columns of the parts, where parts have a place in the image."""
+    sketched = False
+    """Whether images are trained with by their sketches, see `fit_input`."""
 
     mean: Tensor
     std: Tensor
@@ -154,15 +156,14 @@ class Detector(nn.Module, ABC):
         count = len(next(iter(maps.values())))
         trusted = torch.ones(count) if weights is None else (weights > 0).float()
         samples, moments = torch.empty(0), torch.zeros(2, 1, dtype=torch.float64)
-        sketched = False
         for start, some in _chunks(maps):
             raw = self.assemble(some)
             if start == 0:
                 large = count * raw[0].numel() * raw.element_size() > SAMPLES_MEMORY
-                sketched = large and self.train_parts(raw.shape[1]) < raw.shape[1]
-            raw = self.sketch(raw) if sketched else raw
+                self.sketched = large and self.train_parts(raw.shape[1]) < raw.shape[1]
+            raw = self.sketch(raw) if self.sketched else raw
             if start == 0:
-                precision = torch.half if sketched else raw.dtype
+                precision = torch.half if self.sketched else raw.dtype
                 samples = torch.empty(count, *raw.shape[1:], dtype=precision)
                 moments = moments.expand(2, raw.shape[-1]).clone()
             kept = samples[start : start + len(raw)].copy_(raw)

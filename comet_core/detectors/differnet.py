@@ -129,8 +129,8 @@ class DifferNet(Detector):
     recordable: ClassVar[bool] = True
 
     def wanted_features(self, backbone_layers: list[str], image_size: int) -> dict[str, Any]:
-        """The deepest map, pooled, at every scale and rotation; sizes are multiples of 32."""
-        sizes = [max(32, 32 * round(image_size / 2**i / 32)) for i in range(self.options.scales)]
+        """The deepest map, pooled, at every scale and rotation; sizes are multiples of 16."""
+        sizes = [max(32, 16 * round(image_size / 2**i / 16)) for i in range(self.options.scales)]
         return {
             "layers": (backbone_layers[-1],),
             "sizes": tuple(sizes),

@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from comet_core.detectors.patches import PatchDetector, PatchOptions
 from comet_core.products import Product
+from comet_core.sampling import sampled_rows
 
 
 class SimpleNetOptions(PatchOptions):
@@ -122,19 +123,18 @@ class SimpleNet(PatchDetector):
 
     @torch.no_grad()
     def calibrate(self, samples: Tensor, weights: Tensor | None = None, limit: int = 8192) -> None:
-        """Set the normalisation from at most `limit` evenly spaced patches and their fakes.
+        """Set the normalisation from at most `limit` patches, drawn at random, and their fakes.
 
         Before the normalisation all is linear, so its mean and variance follow from those of the
         patches; the noise of the fakes, half of all, adds its known variance.
 
-        Patches that the loss distrusts must not shift it either: on the drawn bottle caps, a tenth
-        of anomalies with weight 0 that were counted here cost ten points of I-AUROC (two seeds).
+        Patches that the loss distrusts must not shift it either.
         """
         count, parts = samples.shape[:2]
         trust = torch.ones(count) if weights is None else weights
         trust = (trust[:, None].expand(count, parts) if trust.ndim == 1 else trust).flatten()
-        present = trust.nonzero().squeeze(1) if (trust == 0).any() else torch.arange(len(trust))
-        chosen = present[:: max(1, len(present) // limit)]
+        present = trust.nonzero().squeeze(1)
+        chosen = present[sampled_rows(len(present), limit)]
         flat, trust = samples.flatten(0, 1)[chosen].to(self.device).float(), trust[chosen]
         share = (trust / trust.sum()).to(self.device)
         mean = share @ flat
