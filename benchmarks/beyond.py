@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -73,8 +72,7 @@ def main() -> int:
         print("\nmean over the categories")
     report(rows, samples)
     if chosen.out is not None:
-        made = {"made": time.strftime("%Y-%m-%d", time.gmtime()), "machine": speed.machine()}
-        beyond_record.add(beyond_record.told(rows, samples, chosen.name), chosen.out, made)
+        beyond_record.add(beyond_record.told(rows, samples, chosen.name), chosen.out, speed.made())
     return 0
 
 

@@ -13,7 +13,6 @@ from which the book shows what it does not run itself.
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from accuracy import arguments, grid
@@ -47,8 +46,7 @@ def main() -> int:
     if chosen.epochs:
         print(inner_loop.shorter_shown(inner_loop.shorter(rows)).to_string(index=False))
     if chosen.out is not None:
-        made = {"made": time.strftime("%Y-%m-%d", time.gmtime()), "machine": speed.machine()}
-        inner_loop.add(rows, chosen.out, made)
+        inner_loop.add(rows, chosen.out, speed.made())
     return 0
 
 

@@ -230,6 +230,7 @@ def bring_up_to_date(
         "versions": versions(),
         "made": made(notebook),
         "notes": notes(notebook),
+        "records": records(notebook),
     }
     write(target, nbformat.writes(tidied(notebook, record)))
     announce(f"{where}, done in {clock(seconds)}")
@@ -249,8 +250,8 @@ def notebook_stamp(source: Path, parameters: Mapping[str, Any], code: str, data:
     if any("reproduction.stored(" in cell for cell in cells):
         state.append(stored_runs())
     if any("find_record(" in cell for cell in cells):
-        records = sorted((ROOT / "benchmarks").glob("*.json"))
-        state.append(digest((path.name, path.read_bytes()) for path in records))
+        files = sorted((ROOT / "benchmarks").glob("*.json"))
+        state.append(digest((path.name, path.read_bytes()) for path in files))
     return digest([("state", json.dumps(state).encode())])
 
 
@@ -319,6 +320,11 @@ def made(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
 def notes(notebook: nbformat.NotebookNode) -> dict[str, str]:
     """What captions end with: name of a figure to the line that says what it was made from."""
     return {name: told["note"] for name, told in _told(notebook) if told.get("note")}
+
+
+def records(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
+    """Names of what was read from a record, each with the record's file and day."""
+    return {name: list(told["record"]) for name, told in _told(notebook) if told.get("record")}
 
 
 def _told(notebook: nbformat.NotebookNode) -> Iterable[tuple[str, Mapping[str, Any]]]:

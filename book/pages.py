@@ -14,6 +14,7 @@ from pathlib import Path
 import idea
 import yaml
 
+from comet_core import real_record
 from comet_core.config import RunConfig
 from comet_core.detectors import make_detector
 
@@ -33,6 +34,7 @@ def generate(profile: str) -> dict[str, str]:
         "idea.html": idea.panels(),
         "launch.md": launch(),
         "ledger.md": ledger(BOOK / "notebooks" / "claims.ipynb"),
+        "real.md": real(ROOT / "benchmarks" / "real.json"),
         "settings.md": settings(),
         "made.md": made(profile),
     }
@@ -73,6 +75,12 @@ def ledger(executed: Path) -> str:
                 if "\n:name: tab-claims\n" in text:
                     return text.replace("\n:name: tab-claims\n", "\n:name: tab-ledger\n") + "\n"
     return "The claims have not been computed yet; `make book` does it.\n"
+
+
+def real(record: Path) -> str:
+    """What the record of real images says, in a sentence."""
+    rows = real_record.read_record(record)["rows"]
+    return f"{real_record.headline(real_record.gains(rows))}\n"
 
 
 def settings() -> str:

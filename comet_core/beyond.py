@@ -226,7 +226,7 @@ def overview(rows: pd.DataFrame, samples: pd.DataFrame, level: float = LEVEL) ->
     }
     for truth in ("nominal", "boundary", "anomalous"):
         if truth in table:
-            text[f"weight, {truth}"] = [two_decimals(x) for x in table[truth]]
+            text[f"weight at {100 * at:g} %, {truth}"] = [two_decimals(x) for x in table[truth]]
     text["time / plain"] = [two_decimals(x) for x in table["cost"]]
     same = [name for name in ("data", "detector") if len(set(text[name])) == 1]
     return pd.DataFrame({name: values for name, values in text.items() if name not in same})

@@ -146,7 +146,7 @@ def overview(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
                 "–" if np.isnan(harm) else f"{signed(harm)} ({where})"
                 for harm, where in zip(table["harm"], table["dataset"], strict=True)
             ],
-            **{f"weight, {kind}": [two_decimals(x) for x in table[kind]] for kind in KINDS},
+            **{f"mean weight, {kind}": [two_decimals(x) for x in table[kind]] for kind in KINDS},
             "time / plain": [two_decimals(x) for x in table["cost"]],
         }
     )

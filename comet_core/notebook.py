@@ -229,17 +229,23 @@ def describe(rows: pd.DataFrame) -> str:
     return " · ".join(parts)
 
 
-def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:
+def show(
+    figure: Figure,
+    runs: pd.DataFrame | None = None,
+    *,
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Display a figure: as vectors, or, where it holds photographs, as a JPEG for sharp screens.
 
     Args:
         figure: what to show. Its name in the book is that of the cell.
         runs: the rows it was made from; the book tells their hashes beside the figure.
+        record: what it was read from, in place of runs.
     """
     photographs = any(axes.images for axes in figure.axes)
     file = io.BytesIO()
     note = take_note(figure) if os.environ.get("COMET_BOOK") else ""
-    told = made_from(runs, note=note)
+    told = made_from(runs, note=note, record=record)
     with house_style():
         if photographs:
             figure.savefig(file, format="jpeg", dpi=PIXELS_PER_INCH, pil_kwargs={"quality": 88})
@@ -250,16 +256,27 @@ def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:
             display({"image/svg+xml": drawing}, raw=True, metadata=told)
 
 
-def made_from(runs: pd.DataFrame | None, name: str = "", note: str = "") -> dict[str, Any]:
+def made_from(
+    runs: pd.DataFrame | None,
+    name: str = "",
+    note: str = "",
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What an output's metadata tells the book of its provenance.
 
     Args:
         runs: rows with a `hash` each; None where no run was needed.
         name: of the figure or table, where the cell's metadata do not name it.
         note: the line that says so, where the book's caption is to end with it.
+        record: a record that was read instead, see `records.read_record`.
     """
-    hashes = [] if runs is None else list(dict.fromkeys(runs["hash"]))
-    return {"comet": {"name": name, "runs": hashes} | ({"note": note} if note else {})}
+    told: dict[str, Any] = {"name": name}
+    told["runs"] = [] if runs is None else list(dict.fromkeys(runs["hash"]))
+    if note:
+        told["note"] = note
+    if record is not None:
+        told["record"] = [record["file"], record["made"]]
+    return {"comet": told}
 
 
 def show_table(
@@ -270,11 +287,12 @@ def show_table(
     runs: pd.DataFrame | None = None,
     *,
     folded: bool = False,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
     """Display a table: HTML in Jupyter; in the book numbered, and `name` is what refers to it.
 
-    `runs` are the rows it was made from, as for `show`. A long table is better `folded`, to be
-    opened by whoever wants it.
+    `runs` or `record` is what it was made from, as for `show`. A long table is better `folded`, to
+    be opened by whoever wants it.
     """
     text = table.map(lambda value: f"{value:.{decimals}f}" if isinstance(value, float) else value)
     text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
@@ -289,7 +307,7 @@ def show_table(
         page = f"<details><summary>{caption}</summary>{page}</details>"
         markdown = f":::{{dropdown}} {caption}\n{markdown}\n:::"
     data = {"text/html": page, "text/markdown": markdown}
-    display(data, raw=True, metadata=made_from(runs, name))
+    display(data, raw=True, metadata=made_from(runs, name, record=record))
 
 
 def show_runs(rows: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ from comet_core.errors import InputError
 
 
 def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[str, Any]:
-    """What a benchmark wrote with `--out`; "rows" become a table.
+    """What a benchmark wrote with `--out`; "rows" become a table, "file" is the record's name.
 
     Rows are objects, or, where there are many, lists of what "columns" names.
 
@@ -30,7 +30,7 @@ def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[st
         rows = pd.DataFrame(record["rows"], columns=record.get("columns"))
         if not set(columns) <= set(rows.columns):
             raise KeyError("rows")
-        return {**record, "rows": rows}
+        return {**record, "rows": rows, "file": path.name}
     except FileNotFoundError:
         raise InputError(f"there is no record '{path}'; `make {target}` writes it.") from None
     except (OSError, ValueError, KeyError, TypeError):

@@ -223,6 +223,11 @@ def compare(
     return rows
 
 
+def made() -> dict[str, Any]:
+    """When and on what a record is made."""
+    return {"made": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
+
+
 def machine() -> dict[str, Any]:
     """What the measurements were made on."""
     return {

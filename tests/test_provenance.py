@@ -114,5 +114,7 @@ def test_the_note_names_notebook_parameters_runs_code_and_time(count: int) -> No
     assert sum(run in text for run in runs) == min(count, provenance.SHOWN)
     assert ("and 12 more" in text) == (count == 20)
     assert ("computed in the notebook" in text) == (count == 0)
+    read = provenance.of_notebook("one", made, [], "../", ["real.json", "2026-01-01"])
+    assert "benchmarks/real.json</code>, made on 2026-01-01" in provenance.note(read)
     printed = provenance.note(provenance.of_notebook("one", made, runs, ""), closed=False)
     assert "<details" not in printed and "<a " not in printed

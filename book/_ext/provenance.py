@@ -41,7 +41,13 @@ def record(path: Path, modified: int) -> dict[str, Any]:
     return found
 
 
-def of_notebook(name: str, made: Mapping[str, Any], runs: Sequence[str], root: str) -> list[tuple]:
+def of_notebook(
+    name: str,
+    made: Mapping[str, Any],
+    runs: Sequence[str],
+    root: str,
+    record: Sequence[str] = (),
+) -> list[tuple]:
     """What to tell of a figure of a notebook, as pairs of a word and HTML.
 
     Args:
@@ -49,6 +55,7 @@ def of_notebook(name: str, made: Mapping[str, Any], runs: Sequence[str], root: s
         made: its record.
         runs: hashes of the runs that the figure is made from.
         root: the way from the page to the front page, "../"; empty for print.
+        record: file and day of the record that it was read from, if it was.
     """
     where = f"notebooks/{name}.py"
     if root:
@@ -63,10 +70,17 @@ def of_notebook(name: str, made: Mapping[str, Any], runs: Sequence[str], root: s
     return [
         ("notebook", where),
         ("parameters", settings or "none"),
-        ("runs", f"{len(runs)}: {hashes}" if runs else "none; computed in the notebook"),
+        ("runs", f"{len(runs)}: {hashes}" if runs else _without_runs(record)),
         ("code", code(made["versions"])),
         ("time", f"{made['finished']}; the notebook took {_clock(made['seconds'])}"),
     ]
+
+
+def _without_runs(record: Sequence[str]) -> str:
+    if not record:
+        return "none; computed in the notebook"
+    file, day = map(html.escape, record)
+    return f"none here; read from the record <code>benchmarks/{file}</code>, made on {day}"
 
 
 def code(versions: Mapping[str, str]) -> str:
@@ -101,7 +115,13 @@ def add_notes(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         name = next((name for name in node["names"] if name in made.get("made", {})), None)
         if name is None:
             continue
-        told = of_notebook(path.stem, made, made["made"][name], root if site else "")
+        told = of_notebook(
+            path.stem,
+            made,
+            made["made"][name],
+            root if site else "",
+            made.get("records", {}).get(name, ()),
+        )
         if not site:
             told = [pair for pair in told if pair[0] != "parameters"]
         caption = node.next_node(nodes.caption)

@@ -1,0 +1,80 @@
+# %% [markdown]
+# # On real images
+#
+# The embedded images are drawn by a program; how CoMet does on photographs only photographs tell. They
+# belong to others and are not part of the book, so that it cannot train on them where it is built:
+# `benchmarks/accuracy.py` trains on a folder of them and writes a record, and this page shows the record
+# that comes with the code. Two sets, both looked at while settings were chosen, so they are no test of the
+# settings; the paper's numbers are for other backbones, sizes and protocols and do not compare.
+
+# %% tags=["parameters"]
+record: str = ""  # a file that benchmarks/accuracy.py wrote; empty: the one of the project
+profile: str = "demo"  # the record is the same in every profile
+
+# %%
+from comet_core import figures_effects, notebook, real_record
+
+notebook.begin(globals())
+real = real_record.read_record(notebook.find_record("real.json", record))
+gains = real_record.gains(real["rows"])
+
+# %% tags=["remove-input"]
+notebook.say(real_record.headline(gains))
+
+# %% [markdown]
+# Each run trains on all nominal training images, and in the contaminated ones on anomalous images injected
+# from the test set, which are then missing there. Seeds decide the injected images, the initialisation and
+# the batches; the model is that of the last epoch. *Soft* is CoMet's weights without meta-learning, *CoMet+*
+# CoMet with weights from before the training ({doc}`beyond`), and the *oracle* trains after the injected
+# images were taken out by their labels: a bound, not a method.
+
+# %% tags=["remove-input"]
+notebook.show_table(
+    real_record.means(real["rows"]),
+    "I-AUROC in percent, mean over the seeds, last epoch",
+    "tab-real",
+    record=real,
+)
+
+# %% mystnb={"figure": {"name": "fig-real", "caption": "What each method adds to plain training on the same images with the same seeds; mean and 95 % interval over seeds, in points of I-AUROC."}, "image": {"alt": "A panel for each data set and detector with a dot and a bar for each method, clean and contaminated, beside an upright line at zero."}}
+notebook.show(
+    figures_effects.effects(
+        real_record.drawn(gains),
+        real_record.described(real),
+        "I-AUROC minus that of plain training, points",
+        shared=False,
+    ),
+    record=real,
+)
+
+# %% tags=["remove-input"]
+notebook.say(real_record.findings(gains))
+
+# %% [markdown]
+# What of CoMet's gain comes from the weights, what from the inner loop, and what from the smaller sample that a
+# step sees, {doc}`ablation` takes apart on the same images.
+#
+# ## The test set may show the same object again
+#
+# Photographs of one part often come in several. An injected image then leaves its copies in the test set,
+# and the detector is asked about a defect that it was taught to be normal. Part of what contamination
+# costs is that. {func}`~comet_core.copies.apart` looks for near repeats of the injected images among the
+# anomalous test images and measures on both kinds; data without any are not listed.
+
+# %% tags=["remove-input"]
+notebook.show_table(
+    real_record.copies(real["rows"]),
+    "Contaminated: I-AUROC in percent on anomalous test images that nearly repeat an injected one, and on"
+    " new ones, each against all nominal test images",
+    "tab-copies",
+    record=real,
+)
+
+# %% [markdown]
+# ## Measure on your own
+#
+# ```console
+# $ python benchmarks/accuracy.py --data-root FOLDER --category NAME \
+#       --strategy plain soft comet comet+ --seeds 8 --copies --out real.json
+# $ papermill notebooks/real_images.ipynb real_images.ipynb -p record real.json
+# ```
