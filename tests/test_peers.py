@@ -98,7 +98,9 @@ def test_ours_is_measured_from_files_on(command, chosen: Namespace) -> None:
     assert row["image_auroc"] == 1
 
 
-def test_an_interrupted_benchmark_goes_on(command, chosen: Namespace, tmp_path: Path) -> None:
+def test_an_interrupted_benchmark_goes_on(
+    command, chosen: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, asked = tmp_path / "peers.json", []
 
     def run(case) -> dict:
@@ -110,6 +112,11 @@ def test_an_interrupted_benchmark_goes_on(command, chosen: Namespace, tmp_path: 
     command.fill(command.started(out), wanted[:3], False, out, run)
     command.fill(command.started(out), wanted[:5], False, out, run)
     assert asked == wanted[:5]
+    ours = [case for case in wanted[:5] if case.method not in command.PEERS]
+    assert len(ours) > 0
+    monkeypatch.setattr(command, "versions", lambda: {"code": "another"})
+    command.fill(command.started(out), wanted[:5], False, out, run)
+    assert asked == [*wanted[:5], *ours]  # our code has changed, theirs has not
     record = peers_record.read_record(out)
     assert len(record["rows"]) == 5 and not list(tmp_path.glob(".*"))
     out.write_text(out.read_text().replace(torch.__version__, "1.0"))
