@@ -80,7 +80,7 @@ def ledger(executed: Path) -> str:
 def real(record: Path) -> str:
     """What the record of real images says, in a sentence."""
     rows = real_record.read_record(record)["rows"]
-    return f"{real_record.headline(real_record.gains(rows))}\n"
+    return f"{real_record.headline(real_record.gains(rows))} See {{doc}}`notebooks/real_images`.\n"
 
 
 def settings() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from comet_core import records
-from comet_core.effects import OPEN, UP, side
+from comet_core.effects import OPEN, UP, points, side
 from comet_core.effects import with_interval as in_points
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.names import MVTEC_AD, enumerated, label
@@ -155,14 +155,14 @@ def headline(table: pd.DataFrame) -> str:
     """One sentence on CoMet and contaminated images."""
     dirty = table[(table["method"] == METHOD) & (table["contamination"] > 0)]
     settled = sum(side(Interval.of(row), 0.0) == UP for row in dirty.to_dict("records"))
-    low, high = 100 * dirty["mean"].min(), 100 * dirty["mean"].max()
+    low, high = points(dirty["mean"].min()), points(dirty["mean"].max())
     level = f"{100 * dirty['contamination'].iloc[0]:g} %"
     names = enumerated([_data(str(name)) for name in dirty["category"].unique()])
     return (
         f"On real images ({names}; {level} anomalous, {dirty['n'].max()} seeds) CoMet changes the "
-        f"I-AUROC by {low:+.1f} to {high:+.1f} points in the mean over seeds; {settled} of "
-        f"{len(dirty)} intervals lie above zero."
-    ).replace("-", "−")
+        f"I-AUROC by {low} to {high} points in the mean over seeds; {settled} of {len(dirty)} "
+        f"intervals lie above zero."
+    )
 
 
 def copies(rows: pd.DataFrame) -> pd.DataFrame:
