@@ -35,6 +35,7 @@ from PIL import Image as PillowImage
 
 from comet_core import figures_triage, triage_report
 from comet_core.datasets import categories, load
+from comet_core.datasets.listing import existing_folder, scan
 from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
@@ -61,16 +62,16 @@ def triage(
 
     Args:
         images: the folder; nothing in it is changed.
-        out: folder for the report, not within `images` and not around them; files of an earlier
-            report are replaced, and nothing else is.
+        out: folder for the report, not within `images` nor within a folder that is linked from
+            there; files of an earlier report are replaced, and nothing else is.
         strategy: how the model is trained; see `training`.
         shown: how many images, the most suspicious first, are shown large and with their map.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
         **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
-        InputError: as `inspect_folder`; or `out` is a file, lies within the images' folder, or
-            holds files of the report's names and no report.
+        InputError: as `inspect_folder`; or `out` is a file, lies among the images, has images
+            where its maps would lie, or holds files of the report's names and no report.
     """
     if shown < 1:
         raise InputError(f"shown = {shown}: show at least one image.")
@@ -83,19 +84,40 @@ def triage(
 def _target(images: Path, out: Path) -> Path:
     if out.exists() and not out.is_dir():
         raise InputError(f"'{out}' is a file; name a folder for the report.")
-    if out.resolve().is_relative_to(images.resolve()):
+    existing_folder(images)
+    place = Path(os.path.realpath(out))
+    searched = _searched(images)
+    if searched & {place, *place.parents}:
         raise InputError(
             f"the report '{out}' would lie among the images of '{images}' and be taken for one of "
             "them next time; name another folder."
+        )
+    if any(one.is_relative_to(place / MAPS) for one in searched):
+        raise InputError(
+            f"images of '{images}' lie in '{out / MAPS}', where the report puts its maps; name "
+            "another folder for the report."
         )
     names = (MAPS, SHEET, CURVE, RANKING, REPORT)
     there = [name for name in names if os.path.lexists(out / name)]
     if there and not _holds_report(out):
         raise InputError(
-            f"'{out}' holds '{there[0]}' and no report of an earlier search, so it might be yours; "
-            "name another folder for the report."
+            f"'{out}' holds '{there[0]}' and no whole report of an earlier search, so it might be "
+            "yours; name another folder for the report, or move or delete the files there if they "
+            "are an old report."
         )
     return out
+
+
+def _searched(images: Path) -> set[Path]:
+    """The folder and all below it, where links lead; the same that a search looks into."""
+    found: set[Path] = set()
+    ahead = [images.resolve()]
+    while ahead:
+        one = ahead.pop()
+        if one not in found:
+            found.add(one)
+            ahead += [(one / name).resolve() for name in scan(one).folders]
+    return found
 
 
 def _holds_report(out: Path) -> bool:

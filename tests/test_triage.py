@@ -118,9 +118,13 @@ def test_a_failure_leaves_the_earlier_report_alone(
 
 
 def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_path: Path) -> None:
-    def refused(target: Path, images: Path = tmp_path / "photos") -> None:
+    def refused(
+        target: Path,
+        images: Path = tmp_path / "photos",
+        told: str = "no whole report of an earlier search.* move or delete the files",
+    ) -> None:
         before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
-        with pytest.raises(InputError, match="no report of an earlier search"):
+        with pytest.raises(InputError, match=told):
             triage.triage(images, target)
         assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
 
@@ -129,7 +133,7 @@ def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_pat
     (own / "maps").mkdir(parents=True)
     (own / "maps" / "world.txt").write_text("mine")
     refused(own)
-    refused(own, own / "maps")  # the images lie where the maps would
+    refused(own, own / "maps", "where the report puts its maps")
     (own / "maps" / "world.txt").rename(own / "ranking.csv")
     (own / "maps").rmdir()
     refused(own)
@@ -137,8 +141,27 @@ def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_pat
     (tmp_path / "report" / "maps" / "notes.txt").write_text("mine")
     refused(tmp_path / "report")
     (tmp_path / "report" / "maps" / "notes.txt").unlink()
+    refused(tmp_path / "report", tmp_path / "report" / "maps", "where the report puts its maps")
+    (tmp_path / "link").symlink_to(tmp_path / "report")
+    refused(tmp_path / "link", tmp_path / "report" / "maps", "where the report puts its maps")
     with pytest.raises(InputError, match="holds no images"):  # it is ours; what fails comes later
         triage.triage(tmp_path / "photos", tmp_path / "report")
+
+
+def test_a_report_never_lies_among_the_images(tmp_path: Path) -> None:
+    images, linked = tmp_path / "photos", tmp_path / "elsewhere"
+    images.mkdir()
+    (linked / "deeper").mkdir(parents=True)
+    (images / "more").symlink_to(linked)
+    (linked / "round").symlink_to(images)
+    for out in (images, images / "report", linked / "report", linked / "deeper" / "a" / "report"):
+        with pytest.raises(InputError, match="would lie among the images"):
+            triage.triage(images, out)
+    (tmp_path / "report" / "maps" / "deeper").mkdir(parents=True)
+    (images / "maps").symlink_to(tmp_path / "report" / "maps" / "deeper")
+    with pytest.raises(InputError, match="where the report puts its maps"):
+        triage.triage(images, tmp_path / "report")
+    assert not (linked / "report").exists() and not (images / "report").exists()
 
 
 def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
