@@ -248,6 +248,12 @@ def test_the_report_asks_nothing_of_anyone(page: str, out: Path, photos: Path) -
     assert all(a[1:] in reader.ids for a in reader.addresses if a.startswith("#i"))
 
 
+def test_the_report_promises_itself_again_only_where_that_holds(page: str) -> None:
+    footer = page[page.index("<footer>") : page.index("</footer>")]
+    assert "on the same machine, with the same number of threads" in footer
+    assert "Another seed moves the order" in footer
+
+
 def test_names_are_escaped(page: str) -> None:
     assert "& <more>" not in page.replace("&amp; &lt;more&gt;", "")
     assert "<more>" not in page
