@@ -40,6 +40,7 @@ from comet_core.features import (
     feature_spec,
     room,
 )
+from comet_core.names import readable
 from comet_core.prior import prior_scores
 from comet_core.training import fit
 
@@ -280,7 +281,7 @@ class CoMet:
                 return self._of_arrays(images, spec)  # type: ignore[arg-type]
             if any(isinstance(one, np.ndarray) for one in images):
                 raise InputError("images must be all files or all arrays, not some of each.")
-            found = [Image(str(one), Path(one)) for one in images]  # type: ignore[arg-type]
+            found = [Image(readable(str(one)), Path(one)) for one in images]  # type: ignore[arg-type]
         return extract(found, spec, cache=self._cache, strict=self._strict, progress=progress)
 
     def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]], spec: FeatureSpec) -> Features:

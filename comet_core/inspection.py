@@ -27,7 +27,7 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
-from comet_core.names import label
+from comet_core.names import label, readable
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
@@ -118,8 +118,8 @@ def inspect_folder(
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
         dataset = load("folder", root, strict=strict)
         _require_enough(len(dataset.train), "image", root)
-        names = {str(record.path): record.id for record in dataset.train}
-        model.fit(list(names), progress=progress)
+        records = {readable(str(record.path)): record for record in dataset.train}
+        model.fit([record.path for record in dataset.train], progress=progress)
     _require_enough(len(model.ids_), "readable image", root)
 
     ranking = model.ranking()
@@ -127,7 +127,7 @@ def inspect_folder(
     bar = tqdm(total=len(ranking), desc="maps", unit="image", disable=not progress)
     with bar:
         for start in range(0, len(ranking), BATCH):
-            files = list(ranking["id"][start : start + BATCH])
+            files = [records[name].path for name in ranking["id"][start : start + BATCH]]
             found = model.anomaly_map(files, MAP_SIZE)
             kept.append(found[: max(0, maps - start)])
             peaks.append(found.reshape(len(found), -1).max(1))
@@ -140,7 +140,7 @@ def inspect_folder(
     table = pd.DataFrame(
         {
             "rank": range(1, len(ranking) + 1),
-            "path": [names[file] for file in ranking["id"]],
+            "path": [records[name].id for name in ranking["id"]],
             "score": ranking["score"],
             "weight": ranking["weight"],
             "flagged": ranking["flagged"],
@@ -214,7 +214,7 @@ def _require_enough(count: int, what: str, folder: Path) -> None:
         )
 
 
-def _peak(one: NDArray[np.float32], file: str) -> tuple[int, int]:
+def _peak(one: NDArray[np.float32], file: Path) -> tuple[int, int]:
     """Where a map is highest, as (x, y) in pixels of its image."""
     row, column = np.unravel_index(int(one.argmax()), one.shape)
     height, width = image_shape(file)

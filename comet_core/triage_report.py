@@ -30,6 +30,7 @@ from PIL import Image as PillowImage
 from comet_core.figures_triage import fitted, outlines, ratio, summit
 from comet_core.images import read_image
 from comet_core.inspection import Inspection
+from comet_core.names import readable
 
 MARK = '<meta name="generator" content="CoMet companion: search">'
 """By which a report is known for one, in the head of its page."""
@@ -63,7 +64,7 @@ def render(seen: Inspection, out: Path, *, source: str = "", budget: int = BUDGE
         picture = _small(seen, row) if spent < budget else _NO_PICTURE
         spent += len(picture)
         small.append(_card(seen, row, out, picture, verdict=False))
-    return _page(seen, source, large, small)
+    return readable(_page(seen, source, large, small))  # it has names of files and of their folder
 
 
 def _large(seen: Inspection, row: Any, one: NDArray[np.floating]) -> str:
@@ -124,7 +125,7 @@ def _verdict(rank: int | str) -> str:
 def _link(file: Path, out: Path) -> str:
     """From the report to an image: a relative address, which holds as long as both stay put."""
     try:
-        return quote(Path(os.path.relpath(file, out)).as_posix())
+        return quote(os.fsencode(Path(os.path.relpath(file, out)).as_posix()))
     except ValueError:  # another drive of Windows
         return file.resolve().as_uri()
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -260,10 +263,28 @@ def test_names_are_escaped(page: str) -> None:
 
 
 def test_links_lead_to_the_images(page: str, out: Path) -> None:
-    from urllib.parse import unquote
-
     for address in re.findall(r'data-file="([^"]+)"', page):
         assert (out / unquote(address)).is_file()
+
+
+def test_names_that_are_no_unicode_are_told_and_linked(tmp_path: Path) -> None:
+    folder, out = tmp_path / os.fsdecode(b"shelf \xff"), tmp_path / "report"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for i, image in enumerate(draw(5, 1, 64)):
+        PillowImage.fromarray(image).save(folder / f"{i}.png")
+    shutil.copy(folder / "0.png", folder / os.fsdecode(b"stray \xfe.png"))
+    small = {"profile": "smoke", "image_size": 64, "cache": tmp_path / "cache"}
+    found = triage.triage(folder, out, **small)
+    page = (out / triage.REPORT).read_text(encoding="utf-8")
+    assert r"Suspicious images in shelf \udcff" in page
+    assert r"stray \udcfe.png: name is not valid Unicode" in page
+    addresses = re.findall(r'data-file="([^"]+)"', page)
+    assert len(addresses) == len(found.table) == 5
+    for address in addresses:
+        assert (out / os.fsdecode(unquote_to_bytes(address))).is_file()
 
 
 def test_large_small_and_unpictured(seen: Inspection, out: Path) -> None:
