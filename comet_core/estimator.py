@@ -29,6 +29,7 @@ from comet_core.config import RunConfig, TrainingSettings
 from comet_core.datasets import load as load_dataset
 from comet_core.datasets.base import Image, Skipped
 from comet_core.datasets.base import images as images_of
+from comet_core.datasets.listing import NO_IMAGE
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
 from comet_core.features import (
@@ -48,7 +49,11 @@ FORMAT = "comet-companion-1"
 SETTINGS, STATE = "model.json", "model.safetensors"
 
 Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | NDArray[np.uint8]]
-"""A folder, or a list of image files, or a list of arrays (H, W, 3) with values in 0..255."""
+"""A folder, or a list of image files, or a list of arrays (H, W, 3) with values in 0..255.
+
+The images of a folder come in the order of their paths below it, with forward slashes, sorted as
+text.
+"""
 
 
 class CoMet:
@@ -62,7 +67,9 @@ class CoMet:
         profile: where the settings that are not given come from: "smoke", "demo" or "paper".
         options: settings of the detector, such as {"noise_std": 0.5}.
         cache: folder of the feature cache, for images that come from files.
-        strict: refuse unreadable files instead of leaving them out with a warning.
+        strict: refuse unreadable files in training instead of leaving them out with a warning; in
+            scoring they are refused in any case, since each score belongs to the image at its
+            place.
         **settings: fields of `TrainingSettings`, such as kappa, epochs or seed.
 
     Attributes:
@@ -149,18 +156,26 @@ class CoMet:
         return self
 
     def score(self, images: Images) -> NDArray[np.float64]:
-        """Anomaly scores (N,) of images, >= 0; higher is more anomalous."""
+        """Anomaly scores (N,) of images, >= 0, in their order; higher is more anomalous.
+
+        Raises:
+            InputError: an image cannot be read, or `fit` has not been called.
+        """
         return self._detector.image_scores(self._part_scores(images)).double().numpy()
 
     def predict(self, images: Images) -> NDArray[np.bool_]:
-        """Which of N images score above the threshold t of the training scores."""
+        """Which of N images, in their order, score above the threshold t of the training scores.
+
+        Raises:
+            InputError: as `score`.
+        """
         return self.score(images) > self.threshold_
 
     def anomaly_map(self, images: Images, size: int | None = None) -> NDArray[np.float32]:
         """Anomaly maps (N, size, size), by default at the size at which images are seen.
 
         Raises:
-            InputError: for a detector without a map (DifferNet scores whole images).
+            InputError: as `score`; or the detector has no map (DifferNet scores whole images).
         """
         edge = size or self._config.image_size
         maps = self._detector.anomaly_maps(self._part_scores(images), edge)
@@ -260,7 +275,7 @@ class CoMet:
 
     def _part_scores(self, images: Images) -> torch.Tensor:
         self._require_fit()
-        features = self._features(images, progress=False)
+        features = self._features(images, progress=False, complete=True)
         return self._detector.map_scores(features.maps)
 
     def _require_fit(self) -> None:
@@ -268,12 +283,16 @@ class CoMet:
             raise InputError("this CoMet is not trained yet; call fit(images) first.")
 
     def _features(
-        self, images: Images, progress: bool, spec: FeatureSpec | None = None
+        self,
+        images: Images,
+        progress: bool,
+        spec: FeatureSpec | None = None,
+        complete: bool = False,
     ) -> Features:
+        """Features of images; `complete`: of each of them, or of none."""
         spec = spec or self.spec
         if isinstance(images, str | os.PathLike):
-            path = Path(images).expanduser()
-            found = images_of(load_dataset("folder", path, strict=self._strict).train)
+            found = self._in_folder(Path(images).expanduser(), complete)
         else:
             if len(images) == 0:
                 raise InputError("the list of images is empty.")
@@ -282,7 +301,18 @@ class CoMet:
             if any(isinstance(one, np.ndarray) for one in images):
                 raise InputError("images must be all files or all arrays, not some of each.")
             found = [Image(readable(str(one)), Path(one)) for one in images]  # type: ignore[arg-type]
-        return extract(found, spec, cache=self._cache, strict=self._strict, progress=progress)
+        strict = self._strict or complete
+        return extract(found, spec, cache=self._cache, strict=strict, progress=progress)
+
+    def _in_folder(self, folder: Path, complete: bool) -> list[Image]:
+        dataset = load_dataset("folder", folder, strict=self._strict)
+        missed = [skip for skip in dataset.skipped if skip.reason != NO_IMAGE]
+        if complete and missed:
+            raise InputError(
+                f"'{readable(str(missed[0].path))}' cannot be scored ({missed[0].reason}), and "
+                "without it scores would belong to the wrong images; mend or remove it."
+            )
+        return images_of(dataset.train)
 
     def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]], spec: FeatureSpec) -> Features:
         for position, one in enumerate(arrays):

@@ -99,6 +99,36 @@ def test_a_folder_and_files_give_what_arrays_give(tmp_path: Path) -> None:
     assert np.allclose(of_files.score(files), of_files.score(arrays), rtol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_no_answer_belongs_to_another_image(
+    model: CoMet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    images = draw(3, 1)
+    for name, image in zip(("b.png", "c.png", "B.png"), images, strict=True):
+        PillowImage.fromarray(image).save(photos / name)
+    (photos / "notes.txt").touch()
+    with pytest.warns(UserWarning, match=r"notes\.txt"):
+        scores = model.score(photos)
+    np.testing.assert_allclose(scores, model.score([images[2], *images[:2]]), rtol=1e-2)
+
+    files = [photos / "b.png", photos / "a.png", photos / "c.png"]
+    for act in (model.score, model.predict, model.anomaly_map):
+        with pytest.raises(InputError, match=r"a\.png"):
+            act(files)
+    (photos / "a.png").write_bytes(b"no image")
+    for act in (model.score, model.predict, model.anomaly_map):
+        for given in (files, photos):
+            with pytest.raises(InputError, match=r"a\.png.* is not an image that can be read"):
+                act(given)
+    (photos / "a.png").unlink()
+    (photos / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"a\.png' cannot be scored \(broken link\)"):
+        model.score(photos)
+
+
 def test_fitting_again_starts_from_nothing() -> None:
     images = draw(6, 0, size=64)
     model = CoMet(profile="smoke", epochs=2, image_size=64)
