@@ -123,11 +123,15 @@ def _verdict(rank: int | str) -> str:
 
 
 def _link(file: Path, out: Path) -> str:
-    """From the report to an image: a relative address, which holds as long as both stay put."""
+    """From the report to an image: a relative address, which holds as long as both stay put.
+
+    Links are followed first, since the `..` behind one does not lead back to where it lies.
+    """
+    file, out = file.resolve(), out.resolve()
     try:
         return quote(os.fsencode(Path(os.path.relpath(file, out)).as_posix()))
     except ValueError:  # another drive of Windows
-        return file.resolve().as_uri()
+        return file.as_uri()
 
 
 def _path(one: NDArray[np.floating], level: float) -> str:

@@ -267,6 +267,21 @@ def test_links_lead_to_the_images(page: str, out: Path) -> None:
         assert (out / unquote(address)).is_file()
 
 
+def test_links_lead_to_the_images_through_links_of_the_disk(
+    seen: Inspection, tmp_path: Path
+) -> None:
+    deep = tmp_path / "some" / "where" / "deep"
+    deep.mkdir(parents=True)
+    out = tmp_path / "link" / "report"
+    (tmp_path / "link").symlink_to(deep)
+    page = triage_report.render(seen, out)
+    (deep / "report").mkdir()
+    addresses = re.findall(r'data-file="([^"]+)"', page)
+    assert len(addresses) == 20
+    for address in addresses:  # as a browser does, which is told of no link
+        assert Path(os.path.normpath(deep / "report" / unquote(address))).is_file()
+
+
 def test_names_that_are_no_unicode_are_told_and_linked(tmp_path: Path) -> None:
     folder, out = tmp_path / os.fsdecode(b"shelf \xff"), tmp_path / "report"
     try:
