@@ -35,6 +35,8 @@ FEWEST = 4
 """With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""
 MAP_SIZE = 128
 """Edge length of the anomaly maps in pixels."""
+ALL_FLAGGED = 120
+"""Up to so many flagged images keep their maps, however few are asked for."""
 BATCH = 64
 
 
@@ -103,7 +105,8 @@ def inspect_folder(
         folder: images, nested or flat; nothing needs to be known of them.
         strategy: see `training`.
         detector: one that has anomaly maps.
-        maps: of how many images, the most suspicious first, the anomaly maps are kept.
+        maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
+            are flagged in any case, up to `ALL_FLAGGED`.
         strict: refuse files that cannot be used instead of leaving them out.
         progress: show progress bars.
         **settings: of `CoMet`, such as seed, kappa, profile or image_size.
@@ -123,13 +126,14 @@ def inspect_folder(
     _require_enough(len(model.ids_), "readable image", root)
 
     ranking = model.ranking()
+    wanted = max(maps, min(int(ranking["flagged"].sum()), ALL_FLAGGED))
     kept, peaks, places = [], [], []
     bar = tqdm(total=len(ranking), desc="maps", unit="image", disable=not progress)
     with bar:
         for start in range(0, len(ranking), BATCH):
             files = [records[name].path for name in ranking["id"][start : start + BATCH]]
             found = model.anomaly_map(files, MAP_SIZE)
-            kept.append(found[: max(0, maps - start)])
+            kept.append(found[: max(0, wanted - start)])
             peaks.append(found.reshape(len(found), -1).max(1))
             places += [_peak(one, file) for one, file in zip(found, files, strict=True)]
             bar.update(len(files))

@@ -65,7 +65,8 @@ def triage(
         out: folder for the report, not within `images` nor within a folder that is linked from
             there; files of an earlier report are replaced, and nothing else is.
         strategy: how the model is trained; see `training`.
-        shown: how many images, the most suspicious first, are shown large and with their map.
+        shown: how many images, the most suspicious first, are shown large and with their map; the
+            flagged ones are in any case, up to 120.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
         **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
 
@@ -285,7 +286,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--kappa", type=float, default=1.5, help="larger flags fewer images (default: 1.5)"
     )
     parser.add_argument(
-        "--shown", type=int, default=60, help="images shown large, with maps (default: 60)"
+        "--shown",
+        type=int,
+        default=60,
+        help="images shown large, with maps; all flagged ones are, up to 120 (default: 60)",
     )
     parser.add_argument("--image-size", type=int, help="pixels at which images are seen")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")

@@ -27,6 +27,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from comet_core.errors import InputError
 from comet_core.figures_triage import fitted, outlines, ratio, summit
 from comet_core.images import read_image
 from comet_core.inspection import Inspection
@@ -310,18 +311,36 @@ def _skipped(seen: Inspection) -> str:
     return f"<details>{title}<ul>{items}</ul></details>"
 
 
+def folder_key(images: Path) -> str:
+    """Sixteen hex digits that stand for where a folder lies, and do not tell it."""
+    return hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:16]
+
+
 def _json(seen: Inspection) -> str:
-    """What the script needs beyond the page: the table, to be saved with the marks."""
-    rows = json.loads(seen.table.to_json(orient="values", double_precision=10))
+    """What the script needs beyond the page: the table, to be saved with the marks.
+
+    A mark is kept in the browser for a path in this folder and the file's size: so it is there when
+    the search is done again without the other images, but not for an image that took the name.
+    """
     text = json.dumps(
         {
             "columns": list(seen.table.columns),
-            "rows": rows,
+            "rows": json.loads(seen.table.to_json(orient="values", double_precision=10)),
+            "files": [f"{path} {_size(seen.folder / path)}" for path in seen.table["path"]],
             "threshold": seen.threshold,
-            "key": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16],
+            "key": folder_key(seen.folder),
         }
     )
     return text.replace("<", "\\u003c")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"image '{file}' can no longer be found ({error.strerror}); search again."
+        ) from None
 
 
 def _asset(kind: str) -> str:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -318,6 +319,42 @@ def test_the_data_within_are_the_table(page: str, seen: Inspection) -> None:
     told = json.loads(inside[1])
     assert told["columns"] == seen.table.columns.tolist()
     assert [row[1] for row in told["rows"]] == seen.table["path"].tolist()
+    assert [name.rsplit(" ", 1)[0] for name in told["files"]] == seen.table["path"].tolist()
+
+
+def test_marks_are_for_a_file_in_a_folder_and_for_no_other(
+    seen: Inspection, out: Path, tmp_path: Path
+) -> None:
+    def told(folder: Path, first: int = 0) -> tuple[str, list[str]]:
+        found = replace(seen, folder=folder, table=seen.table[first:], maps=seen.maps[:0])
+        page = triage_report.render(found, out)
+        inside = re.search(r'id="data">(.*?)</script>', page)
+        assert inside is not None and str(folder) not in page
+        data = json.loads(inside[1])
+        return data["key"], data["files"]
+
+    copied = tmp_path / "copy"
+    shutil.copytree(seen.folder, copied)
+    key, files = told(copied)
+    assert told(copied, 3) == (key, files[3:])
+    assert told(seen.folder)[0] != key
+    PillowImage.new("RGB", (50, 50)).save(copied / seen.table["path"][1])
+    changed = [a != b for a, b in zip(files, told(copied)[1], strict=True)]
+    assert changed == [position == 1 for position in range(20)]
+
+
+def test_all_that_are_flagged_are_shown_large_up_to_a_bound(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def maps(shown: int, **options: Any) -> int:
+        options = {"kappa": 0, "maps": shown, "cache": tmp_path, "epochs": 1, **options}
+        found = inspection.inspect_folder(photos, profile="smoke", image_size=64, **options)
+        assert found.flagged == 5, "above the third quartile"
+        return len(found.maps)
+
+    assert [maps(shown) for shown in (2, 5, 8)] == [5, 5, 8]
+    monkeypatch.setattr(inspection, "ALL_FLAGGED", 3)
+    assert maps(2) == 3
 
 
 def test_a_source_is_told_everywhere(seen: Inspection, out: Path) -> None:
@@ -330,6 +367,7 @@ def test_marking_filtering_and_saving_in_a_browser(
     seen: Inspection,
     out: Path,
     page: str,
+    tmp_path: Path,
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True)
     tab = context.new_page()
@@ -355,10 +393,25 @@ def test_marking_filtering_and_saving_in_a_browser(
     assert tab.locator(".card:visible").count() == seen.flagged
     tab.locator("label", has_text="Defective").click()
     assert tab.locator(".card:visible").count() == 1
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("d")
+    assert "1 defective and 1 fine" in tab.locator("#said").inner_text(), "what is hidden stays"
+
+    def ranks(cards: str = ".card") -> list[int]:
+        found = tab.locator(cards).evaluate_all("e => e.map(x => +x.dataset.rank)")
+        return [int(one) for one in found]
+
     tab.locator("label", has_text="All").click()
+    for order, ascending in (("trusted", False), ("name", True)):
+        tab.select_option("#order", order)
+        by = "rank" if order == "trusted" else "path"
+        assert ranks() == seen.table.sort_values(by, ascending=ascending)["rank"].tolist()
+        assert tab.locator("h2:visible").all_inner_texts() == ["All images"]
+    tab.select_option("#order", "suspicious")
+    assert ranks(".cards:not(.small) .card") == list(range(1, SHOWN + 1))
+    assert ranks(".cards.small .card") == list(range(SHOWN + 1, 21))
+    assert tab.locator("h2:visible").all_inner_texts() == ["The most suspicious", "The others"]
     tab.select_option("#order", "trusted")
-    ranks = tab.locator(".cards:not(.small) .card").evaluate_all("e => e.map(x => +x.dataset.rank)")
-    assert ranks == sorted(ranks, reverse=True)
 
     tab.locator("#i1 .look").click()
     assert tab.locator("dialog").is_visible()
@@ -377,6 +430,12 @@ def test_marking_filtering_and_saving_in_a_browser(
 
     tab.reload()
     assert "1 defective and 1 fine" in tab.locator("#said").inner_text(), "marks outlive the page"
+    left = seen.table[1:].reset_index(drop=True).assign(rank=range(1, 20))
+    again = triage_report.render(replace(seen, table=left, maps=seen.maps[1:]), out)
+    (tmp_path / "again.html").write_text(again, encoding="utf-8")
+    tab.goto((tmp_path / "again.html").as_uri())
+    assert "0 defective and 1 fine" in tab.locator("#said").inner_text(), "a mark is an image's"
+    assert tab.locator("#i1").get_attribute("data-marked") == "fine"
     assert complaints == []
     context.close()
 
@@ -473,7 +532,9 @@ def test_the_command_says_what_it_found_and_where(
     assert done.returncode == 0, done.stderr
     assert "of 20 images flagged" in done.stdout and "report.html" in done.stdout
     assert "notes.txt: not an image by its name" in done.stderr
-    assert len(list((tmp_path / "new" / "report" / "maps").iterdir())) == 3
+    report = tmp_path / "new" / "report"
+    flagged = int(pd.read_csv(report / "ranking.csv")["flagged"].sum())
+    assert len(list((report / "maps").iterdir())) == max(3, flagged)
 
 
 def test_help_is_given() -> None:
