@@ -24,6 +24,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from html import escape
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +41,7 @@ from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
 from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder, measure
+from comet_core.names import readable
 
 REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
 MAPS = "maps"
@@ -123,15 +125,25 @@ def _searched(images: Path) -> set[Path]:
 
 def _holds_report(out: Path) -> bool:
     """Whether a folder has our report, and nothing but a report's maps where these would go."""
-    try:
-        with (out / REPORT).open(encoding="utf-8", errors="replace") as file:
-            ours = triage_report.MARK in file.read(4096)
-    except OSError:
-        return False
+    ours = triage_report.is_report(out / REPORT)
     maps = out / MAPS
     if maps.is_symlink() or not maps.is_dir():
         return ours and not os.path.lexists(maps)
     return ours and all(re.fullmatch(r"\d{4,}\.png", one.name) for one in maps.iterdir())
+
+
+def place_below(below: Path, images: Path) -> Path:
+    """A folder for the report on some images, under the name of theirs.
+
+    It gets a number where the report on another folder of that name lies: NAME, NAME-2, ...
+    """
+    name = images.resolve().name
+    places = (below / (f"{name}-{number}" if number > 1 else name) for number in count(1))
+    return next(place for place in places if _is_free(place / REPORT, images))
+
+
+def _is_free(report: Path, images: Path) -> bool:
+    return not os.path.lexists(report) or triage_report.is_report(report, images)
 
 
 def write(seen: Inspection, out: Path, source: str = "") -> None:
@@ -189,8 +201,8 @@ def summary(seen: Inspection, out: Path) -> str:
     )
     return (
         f"**{seen.flagged} of {count} images are flagged** "
-        f"({100 * seen.flagged / count:.1f} %).{skipped} The report is in `{out.as_posix()}`: open "
-        f"`{REPORT}` in a browser; `{RANKING}` is the list."
+        f"({100 * seen.flagged / count:.1f} %).{skipped} The report is in "
+        f"`{readable(out.as_posix())}`: open `{REPORT}` in a browser; `{RANKING}` is the list."
     )
 
 

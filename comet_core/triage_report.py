@@ -35,6 +35,8 @@ from comet_core.names import readable
 
 MARK = '<meta name="generator" content="CoMet companion: search">'
 """By which a report is known for one, in the head of its page."""
+HEAD = 4096
+"""So many characters hold the marks of a report."""
 LARGE, SMALL = 480, 112
 """Longer sides, in pixels, of the pictures in the report."""
 BUDGET = 12_000_000
@@ -246,6 +248,7 @@ def _page(seen: Inspection, source: str, large: list[str], small: list[str]) -> 
     positive = bool((table["score"] > 0).all()) and seen.threshold > 0
     edge = getattr(seen.settings, "image_size", 256)
     return Template(_asset("html")).substitute(
+        key=folder_key(seen.folder),
         name=escape(seen.folder.resolve().name),
         css=_asset("css"),
         js=_asset("js"),
@@ -314,6 +317,17 @@ def _skipped(seen: Inspection) -> str:
 def folder_key(images: Path) -> str:
     """Sixteen hex digits that stand for where a folder lies, and do not tell it."""
     return hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:16]
+
+
+def is_report(file: Path, images: Path | None = None) -> bool:
+    """Whether a file is a report, and if a folder is given, one on its images."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as page:
+            head = page.read(HEAD)
+    except OSError:
+        return False
+    told = f'<meta name="folder" content="{folder_key(images)}">' if images else ""
+    return MARK in head and told in head
 
 
 def _json(seen: Inspection) -> str:

@@ -44,10 +44,11 @@ if not images:
     source = f"synthetic stand-in, {category}"
 
 # %% [markdown]
-# One call does the work and writes the report.
+# One call does the work and writes the report. Where the report on another folder of the same name
+# lies, this one gets a number.
 
 # %%
-report = Path(out).expanduser() / folder.resolve().name
+report = triage.place_below(Path(out).expanduser(), folder)
 seen = triage.triage(
     folder,
     report,

@@ -168,6 +168,21 @@ def test_a_report_never_lies_among_the_images(tmp_path: Path) -> None:
     assert not (linked / "report").exists() and not (images / "report").exists()
 
 
+def test_folders_of_one_name_get_reports_of_their_own(
+    seen: Inspection, photos: Path, tmp_path: Path
+) -> None:
+    name, below = photos.name, tmp_path / "reports"
+    other = tmp_path / "elsewhere" / name
+    other.mkdir(parents=True)
+    assert triage.place_below(below, other) == below / name
+    triage.write(seen, below / name)
+    assert triage.place_below(below, photos) == below / name
+    assert triage.place_below(below, other) == below / f"{name}-2"
+    (below / f"{name}-2").mkdir()
+    (below / f"{name}-2" / "report.html").write_text("mine")
+    assert triage.place_below(below, other) == below / f"{name}-3"
+
+
 def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
     seen: Inspection,
     tmp_path: Path,
