@@ -21,12 +21,13 @@ import os
 import re
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from html import escape
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -73,21 +74,44 @@ def triage(
         **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
-        InputError: as `inspect_folder`; or `out` is a file, lies among the images, has images
-            where its maps would lie, or holds files of the report's names and no report.
+        InputError: as `inspect_folder`; or `out` cannot be written to, is a file, lies among the
+            images, has images where its maps would lie, or holds files of the report's names and
+            no report.
     """
     if shown < 1:
         raise InputError(f"shown = {shown}: show at least one image.")
     target = _target(Path(images).expanduser(), Path(out).expanduser())
-    seen = inspect_folder(images, strategy=strategy, maps=shown, **options)
-    write(seen, target, source)
+    with _made(target):
+        seen = inspect_folder(images, strategy=strategy, maps=shown, **options)
+        write(seen, target, source)
     return seen
 
 
 def _target(images: Path, out: Path) -> Path:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"'{out}' is a file; name a folder for the report.")
-    existing_folder(images)
+    if os.path.lexists(out) and not out.is_dir():
+        raise InputError(
+            f"'{out}' is a file, or a link that leads nowhere; name a folder for the report."
+        )
+    _keep_apart(existing_folder(images), out)
+    names = (MAPS, SHEET, CURVE, RANKING, REPORT)
+    blocked = [name for name in names if name != MAPS and (out / name).is_dir()]
+    if blocked:
+        raise InputError(
+            f"'{out / blocked[0]}' is a folder, and the report puts a file there; move it away, or "
+            "name another folder for the report."
+        )
+    there = [name for name in names if os.path.lexists(out / name)]
+    if there and not _holds_report(out):
+        raise InputError(
+            f"'{out}' holds '{there[0]}' and no whole report of an earlier search, so it might be "
+            "yours; name another folder for the report, or move or delete the files there if they "
+            "are an old report."
+        )
+    return out
+
+
+def _keep_apart(images: Path, out: Path) -> None:
+    """Refuse a report that would lie among the images, or its maps over them."""
     place = Path(os.path.realpath(out))
     searched = _searched(images)
     if searched & {place, *place.parents}:
@@ -100,15 +124,6 @@ def _target(images: Path, out: Path) -> Path:
             f"images of '{images}' lie in '{out / MAPS}', where the report puts its maps; name "
             "another folder for the report."
         )
-    names = (MAPS, SHEET, CURVE, RANKING, REPORT)
-    there = [name for name in names if os.path.lexists(out / name)]
-    if there and not _holds_report(out):
-        raise InputError(
-            f"'{out}' holds '{there[0]}' and no whole report of an earlier search, so it might be "
-            "yours; name another folder for the report, or move or delete the files there if they "
-            "are an old report."
-        )
-    return out
 
 
 def _searched(images: Path) -> set[Path]:
@@ -148,10 +163,8 @@ def _is_free(report: Path, images: Path) -> bool:
 
 def write(seen: Inspection, out: Path, source: str = "") -> None:
     """Write all files aside, then put each in its place."""
-    made = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out, prefix=".writing-") as aside:
+        with _made(out), TemporaryDirectory(dir=out, prefix=".writing-") as aside:
             new = Path(aside)
             note = seen.describe(source or "unlabelled images")
             seen.table.to_csv(new / RANKING, index=False, float_format="%.6g")
@@ -170,14 +183,32 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
             for name in (REPORT, MAPS, SHEET, CURVE, RANKING):  # the report says whose they are
                 (new / name).replace(out / name)
     except OSError as error:
-        raise InputError(
-            f"the report cannot be written to '{out}' ({error.strerror or error}); "
-            "name a folder that can."
-        ) from None
+        raise _cannot_write(out, error) from None
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[None]:
+    """Make a folder and see that it can be written to; it goes again if nothing comes into it."""
+    new = [one for one in (out, *out.parents) if not os.path.lexists(one)]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=out):
+                pass
+        except OSError as error:
+            raise _cannot_write(out, error) from None
+        yield
     finally:
-        if made:
-            with suppress(OSError):  # it holds the report
-                out.rmdir()
+        with suppress(OSError):  # it holds the report
+            for one in new:
+                one.rmdir()
+
+
+def _cannot_write(out: Path, error: OSError) -> InputError:
+    return InputError(
+        f"the report cannot be written to '{out}' ({error.strerror or error}); "
+        "name a folder that can."
+    )
 
 
 def _write_maps(seen: Inspection, folder: Path) -> None:

@@ -183,6 +183,35 @@ def test_folders_of_one_name_get_reports_of_their_own(
     assert triage.place_below(below, other) == below / f"{name}-3"
 
 
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any, **__: Any) -> Inspection:
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr(triage, "inspect_folder", work)
+    (tmp_path / "file").touch()
+    for out in (Path("/proc/report"), tmp_path / "file" / "report"):
+        with pytest.raises(InputError, match=f"cannot be written to '{out}'"):
+            triage.triage(photos, out)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="a link that leads nowhere"):
+        triage.triage(photos, tmp_path / "gone")
+    (tmp_path / "report" / "ranking.csv").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"ranking\.csv' is a folder"):
+        triage.triage(photos, tmp_path / "report")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"Permission denied\)"):
+        patch.setattr(triage, "TemporaryFile", refuse)
+        triage.triage(photos, tmp_path / "a" / "b" / "report")
+    with pytest.raises(AssertionError, match="the search began"):
+        triage.triage(photos, tmp_path / "a" / "b" / "report")
+    assert not (tmp_path / "a").exists(), "what was made goes again"
+
+
 def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
     seen: Inspection,
     tmp_path: Path,
