@@ -1,5 +1,6 @@
 """The scikit-learn-like face, on small drawn images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,57 @@ def test_no_answer_belongs_to_another_image(
     (photos / "a.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(InputError, match=r"a\.png' cannot be scored \(broken link\)"):
         model.score(photos)
+
+
+def test_files_may_come_one_by_one_and_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for i, image in enumerate(draw(6, 1, size=64)):
+        PillowImage.fromarray(image).save(tmp_path / f"{i}.png")
+    files = [f"~/{i}.png" for i in range(6)]
+    model = CoMet("simplenet", "comet+", profile="smoke", epochs=2, image_size=64, cache=tmp_path)
+    model.fit(one for one in files)
+    assert model.ids_ == files
+    scores = model.score(iter(files))
+    np.testing.assert_allclose(scores, model.score([tmp_path / f"{i}.png" for i in range(6)]))
+    assert model.anomaly_map(iter(draw(2, 0, size=64))).shape == (2, 64, 64)
+    assert model.save("~/a/model") == tmp_path / "a" / "model"
+    assert np.array_equal(CoMet.load("~/a/model").scores_, model.scores_)
+
+
+def test_what_is_no_image_is_told(model: CoMet, tmp_path: Path) -> None:
+    for wrong, told in (
+        (None, "is of type NoneType; give a path"),
+        (3, "is of type int"),
+        ([draw(1, 0)[0], None], "image 1 is of type NoneType"),
+        ([PillowImage.new("RGB", (8, 8))], "image 0 is of type Image; give its path"),
+        (iter(()), "list of images is empty"),
+    ):
+        for act in (CoMet().fit, model.score, model.anomaly_map):
+            with pytest.raises(InputError, match=told):
+                act(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"'b\.png' is in the list of images 2 times"):
+        CoMet().fit(["a.png", "b.png", "./b.png"])
+    with pytest.raises(InputError, match=r"setting 'seed' = 9223372036854775808: .*less than"):
+        CoMet(seed=2**63)
+    for size in (0, -3, 2.5):
+        with pytest.raises(InputError, match=f"size = {size}: give the edge"):
+            model.anomaly_map(draw(1, 0), size=size)  # type: ignore[arg-type]
+
+
+def test_a_model_is_written_as_the_umask_says_or_not_at_all(model: CoMet, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = model.save(tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    assert folder.stat().st_mode & 0o777 == 0o750
+    (tmp_path / "file").touch()
+    for place in (Path("/proc/model"), tmp_path / "file" / "model"):
+        with pytest.raises(InputError, match=f"model cannot be written to '{place}'"):
+            model.save(place)
 
 
 def test_fitting_again_starts_from_nothing() -> None:
