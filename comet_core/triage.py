@@ -30,6 +30,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
+if __name__ == "__main__":
+    # The imports below take seconds, and who ends them wants no traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray

@@ -581,6 +581,16 @@ def test_the_command_says_what_it_found_and_where(
     assert len(list((report / "maps").iterdir())) == max(3, flagged)
 
 
+def test_an_interrupt_of_the_imports_leaves_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n"
+    (tmp_path / "pandas.py").write_text(slow)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = command(tmp_path, "--out", tmp_path / "report")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_help_is_given() -> None:
     done = command("--help")
     assert done.returncode == 0
