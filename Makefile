@@ -10,7 +10,7 @@ PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help book pdf test test-site clean distclean
+.PHONY: help book env pdf test test-site clean distclean
 .PHONY: bench bench-check bench-peers bench-gpu bench-inner-loop bench-real bench-beyond bench-memory bench-runs
 
 help: ## show this list
@@ -19,6 +19,8 @@ help: ## show this list
 
 book: .venv/.book ## data, experiments, notebooks and the site; says where to read it
 	@$(PY) book/build.py --profile $(PROFILE)
+
+env: .venv/.book ## the environment alone, in .venv: what the commands and notebooks need
 
 pdf: .venv/.test ## the book that `make book` has built, as one PDF
 	@$(PY) book/print_edition.py

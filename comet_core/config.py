@@ -60,7 +60,7 @@ class TrainingSettings(BaseModel):
     """Step of the optimiser; for those of `META` it is the paper's beta (equation 8)."""
     schedule: Schedule = "constant"
     """Whether the learning rate stays, or falls to 0 in a straight line over all steps."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
 
     kappa: float = Field(1.5, ge=0)
     """Equation 1: how many interquartile ranges above Q3 the threshold lies."""

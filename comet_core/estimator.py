@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -22,13 +23,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from comet_core.confidence import confidence_weights, iqr_threshold
 from comet_core.config import RunConfig, TrainingSettings
 from comet_core.datasets import load as load_dataset
 from comet_core.datasets.base import Image, Skipped
 from comet_core.datasets.base import images as images_of
+from comet_core.datasets.listing import NO_IMAGE
 from comet_core.detectors import make_detector
 from comet_core.errors import InputError
 from comet_core.features import (
@@ -40,14 +42,22 @@ from comet_core.features import (
     feature_spec,
     room,
 )
+from comet_core.names import readable
 from comet_core.prior import prior_scores
 from comet_core.training import fit
 
 FORMAT = "comet-companion-1"
 SETTINGS, STATE = "model.json", "model.safetensors"
 
-Images = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | NDArray[np.uint8]]
-"""A folder, or a list of image files, or a list of arrays (H, W, 3) with values in 0..255."""
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | NDArray[np.uint8]]
+"""A folder, or image files, or arrays (H, W, 3) with values in 0..255; the latter two as a list or
+whatever else yields them one by one. A `~` that a path begins with is the home folder.
+
+The images of a folder come in the order of their paths below it, with forward slashes, sorted as
+text.
+"""
+Given = Path | list[Image] | list[NDArray[np.uint8]]
+"""What `Images` come to: a folder, or a list of files or of arrays that is not empty."""
 
 
 class CoMet:
@@ -61,7 +71,9 @@ class CoMet:
         profile: where the settings that are not given come from: "smoke", "demo" or "paper".
         options: settings of the detector, such as {"noise_std": 0.5}.
         cache: folder of the feature cache, for images that come from files.
-        strict: refuse unreadable files instead of leaving them out with a warning.
+        strict: refuse unreadable files in training instead of leaving them out with a warning; in
+            scoring they are refused in any case, since each score belongs to the image at its
+            place.
         **settings: fields of `TrainingSettings`, such as kappa, epochs or seed.
 
     Attributes:
@@ -121,11 +133,14 @@ class CoMet:
         """Train on uncurated images.
 
         Raises:
-            InputError: for a path that does not exist, no readable image, or a diverging loss.
+            InputError: for a path that does not exist, a file that is given twice, anything but
+                paths or arrays, no readable image, or a diverging loss.
         """
-        features = self._features(images, progress)
+        given = _given(images)  # once: an iterator has nothing for a second reading
+        _require_once(given)
+        features = self._features(given, progress)
         prior = prior_scores(
-            features.maps, self._config, lambda spec: self._features(images, progress, spec)
+            features.maps, self._config, lambda spec: self._features(given, progress, spec)
         )
         # A second fit starts from nothing, as the first did.
         self._detector = make_detector(self._config.detector, self._config.options)
@@ -148,20 +163,31 @@ class CoMet:
         return self
 
     def score(self, images: Images) -> NDArray[np.float64]:
-        """Anomaly scores (N,) of images, >= 0; higher is more anomalous."""
+        """Anomaly scores (N,) of images, >= 0, in their order; higher is more anomalous.
+
+        Raises:
+            InputError: an image cannot be read, or `fit` has not been called.
+        """
         return self._detector.image_scores(self._part_scores(images)).double().numpy()
 
     def predict(self, images: Images) -> NDArray[np.bool_]:
-        """Which of N images score above the threshold t of the training scores."""
+        """Which of N images, in their order, score above the threshold t of the training scores.
+
+        Raises:
+            InputError: as `score`.
+        """
         return self.score(images) > self.threshold_
 
     def anomaly_map(self, images: Images, size: int | None = None) -> NDArray[np.float32]:
         """Anomaly maps (N, size, size), by default at the size at which images are seen.
 
         Raises:
-            InputError: for a detector without a map (DifferNet scores whole images).
+            InputError: as `score`; `size` is not positive; or the detector has no map (DifferNet
+                scores whole images).
         """
-        edge = size or self._config.image_size
+        edge = self._config.image_size if size is None else size
+        if not isinstance(edge, int | np.integer) or edge < 1:
+            raise InputError(f"size = {size!r}: give the edge of the maps in pixels, 1 or more.")
         maps = self._detector.anomaly_maps(self._part_scores(images), edge)
         if maps is None:
             raise InputError(
@@ -181,32 +207,47 @@ class CoMet:
         """Write the model to a folder: settings as JSON, numbers as safetensors.
 
         The folder appears whole or not at all; an existing one is replaced.
+
+        Raises:
+            InputError: the folder holds something else or cannot be written, or `fit` has not been
+                called.
         """
         self._require_fit()
-        target = Path(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(folder).expanduser()
+        try:
+            if os.path.lexists(target) and not (target / SETTINGS).is_file():
+                raise InputError(f"'{target}' exists and holds no model; choose another folder.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
+                new = Path(aside) / "new"
+                new.mkdir()
+                self._write(new)
+                if target.exists():
+                    target.replace(Path(aside) / "old")
+                new.replace(target)
+        except OSError as error:
+            raise InputError(
+                f"the model cannot be written to '{target}' ({error.strerror or error}); choose "
+                "another folder."
+            ) from None
+        return target
+
+    def _write(self, folder: Path) -> None:
         tensors = {f"detector.{k}": v for k, v in self._detector.state_dict().items()}
         tensors["scores"] = torch.from_numpy(self.scores_)
-        if target.exists() and not (target / SETTINGS).is_file():
-            raise InputError(f"'{target}' exists and holds no model; choose another folder.")
-        with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
-            new = Path(aside) / "new"
-            new.mkdir()
-            save_file({k: v.contiguous() for k, v in tensors.items()}, new / STATE)
-            described = {
-                "format": FORMAT,
-                "settings": self._config.model_dump(mode="json", exclude={"data_root"}),
-                "grid": list(self._detector.grid),
-                "threshold": self.threshold_,
-                "ids": self.ids_,
-                "history": self.history_.to_dict(orient="list"),
-                "sha256": hashlib.sha256((new / STATE).read_bytes()).hexdigest(),
-            }
-            (new / SETTINGS).write_text(json.dumps(described, indent=1), encoding="utf-8")
-            if target.exists():
-                target.replace(Path(aside) / "old")
-            new.replace(target)
-        return target
+        # Not by `save_file`, which makes a file for its owner alone.
+        content = save({k: v.contiguous() for k, v in tensors.items()})
+        described = {
+            "format": FORMAT,
+            "settings": self._config.model_dump(mode="json", exclude={"data_root"}),
+            "grid": list(self._detector.grid),
+            "threshold": self.threshold_,
+            "ids": self.ids_,
+            "history": self.history_.to_dict(orient="list"),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        (folder / STATE).write_bytes(content)
+        (folder / SETTINGS).write_text(json.dumps(described, indent=1), encoding="utf-8")
 
     @classmethod
     def load(
@@ -221,7 +262,7 @@ class CoMet:
         Raises:
             InputError: no model there, or one that is damaged or of another format.
         """
-        source = Path(folder)
+        source = Path(folder).expanduser()
         try:
             described = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
             if described.get("format") != FORMAT:
@@ -259,7 +300,7 @@ class CoMet:
 
     def _part_scores(self, images: Images) -> torch.Tensor:
         self._require_fit()
-        features = self._features(images, progress=False)
+        features = self._features(_given(images), progress=False, complete=True)
         return self._detector.map_scores(features.maps)
 
     def _require_fit(self) -> None:
@@ -267,21 +308,31 @@ class CoMet:
             raise InputError("this CoMet is not trained yet; call fit(images) first.")
 
     def _features(
-        self, images: Images, progress: bool, spec: FeatureSpec | None = None
+        self,
+        images: Given,
+        progress: bool,
+        spec: FeatureSpec | None = None,
+        complete: bool = False,
     ) -> Features:
+        """Features of images; `complete`: of each of them, or of none."""
         spec = spec or self.spec
-        if isinstance(images, str | os.PathLike):
-            path = Path(images).expanduser()
-            found = images_of(load_dataset("folder", path, strict=self._strict).train)
-        else:
-            if len(images) == 0:
-                raise InputError("the list of images is empty.")
-            if all(isinstance(one, np.ndarray) for one in images):
-                return self._of_arrays(images, spec)  # type: ignore[arg-type]
-            if any(isinstance(one, np.ndarray) for one in images):
-                raise InputError("images must be all files or all arrays, not some of each.")
-            found = [Image(str(one), Path(one)) for one in images]  # type: ignore[arg-type]
-        return extract(found, spec, cache=self._cache, strict=self._strict, progress=progress)
+        if isinstance(images, Path):
+            images = self._in_folder(images, complete)
+        found = [one for one in images if isinstance(one, Image)]
+        if not found:
+            return self._of_arrays(images, spec)  # type: ignore[arg-type]
+        strict = self._strict or complete
+        return extract(found, spec, cache=self._cache, strict=strict, progress=progress)
+
+    def _in_folder(self, folder: Path, complete: bool) -> list[Image]:
+        dataset = load_dataset("folder", folder, strict=self._strict)
+        missed = [skip for skip in dataset.skipped if skip.reason != NO_IMAGE]
+        if complete and missed:
+            raise InputError(
+                f"'{readable(str(missed[0].path))}' cannot be scored ({missed[0].reason}), and "
+                "without it scores would belong to the wrong images; mend or remove it."
+            )
+        return images_of(dataset.train)
 
     def _of_arrays(self, arrays: Sequence[NDArray[np.uint8]], spec: FeatureSpec) -> Features:
         for position, one in enumerate(arrays):
@@ -299,3 +350,41 @@ class CoMet:
             for name, some in batch.items():
                 maps[name][start : start + 16] = some
         return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)
+
+
+def _given(images: Images) -> Given:
+    """`Images`, looked at once; other types and empty lists are refused."""
+    if isinstance(images, str | os.PathLike):
+        return Path(images).expanduser()
+    if not isinstance(images, Iterable):
+        raise InputError(
+            f"images must be a folder, files or arrays, and this is of type "
+            f"{type(images).__name__}; give a path, or a list of paths or arrays."
+        )
+    files: list[Image] = []
+    arrays: list[NDArray[np.uint8]] = []
+    for position, one in enumerate(images):
+        if isinstance(one, str | os.PathLike):
+            files.append(Image(readable(os.fspath(one)), Path(one).expanduser()))
+        elif isinstance(one, np.ndarray):
+            arrays.append(one)
+        else:
+            raise InputError(
+                f"image {position} is of type {type(one).__name__}; give its path, or a uint8 "
+                "array (H, W, 3) of RGB values in 0..255."
+            )
+        if files and arrays:
+            raise InputError("images must be all files or all arrays, not some of each.")
+    if not files and not arrays:
+        raise InputError("the list of images is empty.")
+    return files or arrays
+
+
+def _require_once(images: Given) -> None:
+    """An image that is trained on twice would count double in what is usual."""
+    paths = (
+        [one.path for one in images if isinstance(one, Image)] if isinstance(images, list) else []
+    )
+    for path, times in Counter(paths).items():
+        if times > 1:
+            raise InputError(f"'{path}' is in the list of images {times} times; give it once.")

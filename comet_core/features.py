@@ -13,15 +13,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryFile
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -175,6 +177,9 @@ def room(like: dict[str, Tensor], count: int, folder: Path) -> dict[str, Tensor]
 
     Filling them image by image holds everything once. A large one lies in a nameless file in the
     folder, which is gone with the tensor, unless the disk is nearly full.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
     """
 
     def empty(one: Tensor) -> Tensor:
@@ -186,12 +191,25 @@ def room(like: dict[str, Tensor], count: int, folder: Path) -> dict[str, Tensor]
         with TemporaryFile(dir=folder) as file:
             return torch.from_numpy(np.memmap(file, one.numpy().dtype, "w+", shape=shape))
 
-    return {name: empty(one) for name, one in like.items()}
+    with _written_to(folder):
+        return {name: empty(one) for name, one in like.items()}
 
 
 def default_cache() -> Path:
-    """The cache folder: the environment's COMET_CACHE, else `.cache/features` here."""
-    return Path(os.environ.get("COMET_CACHE", ".cache/features"))
+    """The cache folder: COMET_CACHE of the environment, if not empty, else `.cache/features`."""
+    return Path(os.environ.get("COMET_CACHE") or ".cache/features")
+
+
+@contextmanager
+def _written_to(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while the cache is written to into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the feature cache in '{folder}' cannot be written to ({error.strerror or error}); "
+            "set COMET_CACHE, or `cache`, to a folder that can, on a disk with space left."
+        ) from None
 
 
 def _checksum(tensors: dict[str, Tensor]) -> str:
@@ -221,17 +239,23 @@ def entry_path(image: Path, folder: Path) -> Path:
 
 
 def save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
-    """Write an image's features, and its (height, width), to where `entry_path` says."""
+    """Write an image's features, and its (height, width), to where `entry_path` says.
+
+    Raises:
+        InputError: it cannot be written there.
+    """
     # One value, since safetensors writes several in an order of its own.
     meta = json.dumps({"height": size[0], "sha256": _checksum(tensors), "width": size[1]})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+    # A temporary file of Python's would be for its owner alone, and a cache may be shared.
+    part = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.part")
+    with _written_to(path.parents[1]):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file.write(save(tensors, metadata={"entry": meta}))
-            file.close()
-            Path(file.name).replace(path)
+            part.write_bytes(save(tensors, metadata={"entry": meta}))
+            part.replace(path)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise
 
 
@@ -281,7 +305,8 @@ def extract(
         The features of all readable images, in their order.
 
     Raises:
-        InputError: for an unreadable file under `strict`, or when no file could be read.
+        InputError: for an unreadable file under `strict`, when no file could be read, or for a
+            cache that cannot be written to.
     """
     folder = (default_cache() if cache is None else Path(cache)) / spec.key()
     # An entry of the cache lists its maps in an order of its own.

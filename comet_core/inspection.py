@@ -27,7 +27,7 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
-from comet_core.names import label
+from comet_core.names import label, readable
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
@@ -35,6 +35,8 @@ FEWEST = 4
 """With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""
 MAP_SIZE = 128
 """Edge length of the anomaly maps in pixels."""
+ALL_FLAGGED = 120
+"""Up to so many flagged images keep their maps, however few are asked for."""
 BATCH = 64
 
 
@@ -103,7 +105,8 @@ def inspect_folder(
         folder: images, nested or flat; nothing needs to be known of them.
         strategy: see `training`.
         detector: one that has anomaly maps.
-        maps: of how many images, the most suspicious first, the anomaly maps are kept.
+        maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
+            are flagged in any case, up to `ALL_FLAGGED`.
         strict: refuse files that cannot be used instead of leaving them out.
         progress: show progress bars.
         **settings: of `CoMet`, such as seed, kappa, profile or image_size.
@@ -118,18 +121,19 @@ def inspect_folder(
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
         dataset = load("folder", root, strict=strict)
         _require_enough(len(dataset.train), "image", root)
-        names = {str(record.path): record.id for record in dataset.train}
-        model.fit(list(names), progress=progress)
+        records = {readable(str(record.path)): record for record in dataset.train}
+        model.fit([record.path for record in dataset.train], progress=progress)
     _require_enough(len(model.ids_), "readable image", root)
 
     ranking = model.ranking()
+    wanted = max(maps, min(int(ranking["flagged"].sum()), ALL_FLAGGED))
     kept, peaks, places = [], [], []
     bar = tqdm(total=len(ranking), desc="maps", unit="image", disable=not progress)
     with bar:
         for start in range(0, len(ranking), BATCH):
-            files = list(ranking["id"][start : start + BATCH])
+            files = [records[name].path for name in ranking["id"][start : start + BATCH]]
             found = model.anomaly_map(files, MAP_SIZE)
-            kept.append(found[: max(0, maps - start)])
+            kept.append(found[: max(0, wanted - start)])
             peaks.append(found.reshape(len(found), -1).max(1))
             places += [_peak(one, file) for one, file in zip(found, files, strict=True)]
             bar.update(len(files))
@@ -140,7 +144,7 @@ def inspect_folder(
     table = pd.DataFrame(
         {
             "rank": range(1, len(ranking) + 1),
-            "path": [names[file] for file in ranking["id"]],
+            "path": [records[name].id for name in ranking["id"]],
             "score": ranking["score"],
             "weight": ranking["weight"],
             "flagged": ranking["flagged"],
@@ -214,7 +218,7 @@ def _require_enough(count: int, what: str, folder: Path) -> None:
         )
 
 
-def _peak(one: NDArray[np.float32], file: str) -> tuple[int, int]:
+def _peak(one: NDArray[np.float32], file: Path) -> tuple[int, int]:
     """Where a map is highest, as (x, y) in pixels of its image."""
     row, column = np.unravel_index(int(one.argmax()), one.shape)
     height, width = image_shape(file)

@@ -63,3 +63,8 @@ def published(rows: pd.DataFrame) -> list[str]:
         if dataset != "mvtec_ad" or ours:
             known.append(str(dataset))
     return known
+
+
+def readable(name: str) -> str:
+    """A file's name that can be written: bytes that are no Unicode become an escape, `\\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

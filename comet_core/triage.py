@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+if __name__ == "__main__":
+    # The imports below take seconds, and who ends them wants no traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import numpy as np
 import pandas as pd
@@ -39,9 +41,18 @@ from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
 from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder, measure
+from comet_core.names import readable
+from comet_core.report_place import (
+    CURVE,
+    MAPS,
+    RANKING,
+    REPORT,
+    SHEET,
+    cannot_write,
+    made_folder,
+    report_place,
+)
 
-REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
-MAPS = "maps"
 SPARE = 4
 """How many more images than there are defects one is ready to look at."""
 EDGE = 1024
@@ -61,62 +72,32 @@ def triage(
 
     Args:
         images: the folder; nothing in it is changed.
-        out: folder for the report, not within `images` and not around them; files of an earlier
-            report are replaced, and nothing else is.
+        out: folder for the report, not within `images` nor within a folder that is linked from
+            there; files of an earlier report are replaced, and nothing else is.
         strategy: how the model is trained; see `training`.
-        shown: how many images, the most suspicious first, are shown large and with their map.
+        shown: how many images, the most suspicious first, are shown large and with their map; the
+            flagged ones are in any case, up to 120.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
         **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
-        InputError: as `inspect_folder`; or `out` is a file, lies within the images' folder, or
-            holds files of the report's names and no report.
+        InputError: as `inspect_folder`; or `out` cannot be written to, is a file, lies among the
+            images, has images where its maps would lie, or holds files of the report's names and
+            no report.
     """
     if shown < 1:
         raise InputError(f"shown = {shown}: show at least one image.")
-    target = _target(Path(images).expanduser(), Path(out).expanduser())
-    seen = inspect_folder(images, strategy=strategy, maps=shown, **options)
-    write(seen, target, source)
+    target = report_place(Path(images).expanduser(), Path(out).expanduser())
+    with made_folder(target):
+        seen = inspect_folder(images, strategy=strategy, maps=shown, **options)
+        write(seen, target, source)
     return seen
-
-
-def _target(images: Path, out: Path) -> Path:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"'{out}' is a file; name a folder for the report.")
-    if out.resolve().is_relative_to(images.resolve()):
-        raise InputError(
-            f"the report '{out}' would lie among the images of '{images}' and be taken for one of "
-            "them next time; name another folder."
-        )
-    names = (MAPS, SHEET, CURVE, RANKING, REPORT)
-    there = [name for name in names if os.path.lexists(out / name)]
-    if there and not _holds_report(out):
-        raise InputError(
-            f"'{out}' holds '{there[0]}' and no report of an earlier search, so it might be yours; "
-            "name another folder for the report."
-        )
-    return out
-
-
-def _holds_report(out: Path) -> bool:
-    """Whether a folder has our report, and nothing but a report's maps where these would go."""
-    try:
-        with (out / REPORT).open(encoding="utf-8", errors="replace") as file:
-            ours = triage_report.MARK in file.read(4096)
-    except OSError:
-        return False
-    maps = out / MAPS
-    if maps.is_symlink() or not maps.is_dir():
-        return ours and not os.path.lexists(maps)
-    return ours and all(re.fullmatch(r"\d{4,}\.png", one.name) for one in maps.iterdir())
 
 
 def write(seen: Inspection, out: Path, source: str = "") -> None:
     """Write all files aside, then put each in its place."""
-    made = not out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=out, prefix=".writing-") as aside:
+        with made_folder(out), TemporaryDirectory(dir=out, prefix=".writing-") as aside:
             new = Path(aside)
             note = seen.describe(source or "unlabelled images")
             seen.table.to_csv(new / RANKING, index=False, float_format="%.6g")
@@ -135,14 +116,7 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
             for name in (REPORT, MAPS, SHEET, CURVE, RANKING):  # the report says whose they are
                 (new / name).replace(out / name)
     except OSError as error:
-        raise InputError(
-            f"the report cannot be written to '{out}' ({error.strerror or error}); "
-            "name a folder that can."
-        ) from None
-    finally:
-        if made:
-            with suppress(OSError):  # it holds the report
-                out.rmdir()
+        raise cannot_write(out, error) from None
 
 
 def _write_maps(seen: Inspection, folder: Path) -> None:
@@ -166,8 +140,8 @@ def summary(seen: Inspection, out: Path) -> str:
     )
     return (
         f"**{seen.flagged} of {count} images are flagged** "
-        f"({100 * seen.flagged / count:.1f} %).{skipped} The report is in `{out.as_posix()}`: open "
-        f"`{REPORT}` in a browser; `{RANKING}` is the list."
+        f"({100 * seen.flagged / count:.1f} %).{skipped} The report is in "
+        f"`{readable(out.as_posix())}`: open `{REPORT}` in a browser; `{RANKING}` is the list."
     )
 
 
@@ -263,7 +237,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--kappa", type=float, default=1.5, help="larger flags fewer images (default: 1.5)"
     )
     parser.add_argument(
-        "--shown", type=int, default=60, help="images shown large, with maps (default: 60)"
+        "--shown",
+        type=int,
+        default=60,
+        help="images shown large, with maps; all flagged ones are, up to 120 (default: 60)",
     )
     parser.add_argument("--image-size", type=int, help="pixels at which images are seen")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")

@@ -2,7 +2,9 @@
   "use strict";
   const data = JSON.parse(document.getElementById("data").textContent);
   const cards = [...document.querySelectorAll(".card")].sort((a, b) => rank(a) - rank(b));
-  const lists = [...document.querySelectorAll("ol.cards")];
+  const lists = [...document.querySelectorAll("ol.cards")], last = lists.at(-1);
+  const homes = new Map(cards.map(card => [card, card.parentElement]));
+  const heading = last.previousElementSibling, title = heading.textContent;
   const dialog = document.querySelector("dialog");
   const said = document.getElementById("said");
   const store = `comet-triage-${data.key}`;
@@ -10,6 +12,7 @@
 
   function rank(card) { return +card.dataset.rank; }
   const row = card => data.rows[rank(card) - 1];
+  const file = card => data.files[rank(card) - 1];
   const isFlagged = card => card.classList.contains("flagged");
   const shown = () => lists.flatMap(list => [...list.children]).filter(card => !card.hidden);
 
@@ -23,9 +26,9 @@
   const tests = {
     all: () => true,
     flagged: isFlagged,
-    open: card => isFlagged(card) && !verdicts[rank(card)],
-    defective: card => verdicts[rank(card)] === "defective",
-    fine: card => verdicts[rank(card)] === "fine",
+    open: card => isFlagged(card) && !verdicts[file(card)],
+    defective: card => verdicts[file(card)] === "defective",
+    fine: card => verdicts[file(card)] === "fine",
   };
 
   function press(box, verdict) {
@@ -35,7 +38,7 @@
   }
 
   function paint(card) {
-    const verdict = verdicts[rank(card)] || "";
+    const verdict = verdicts[file(card)] || "";
     if (verdict) card.dataset.marked = verdict; else delete card.dataset.marked;
     press(card, verdict);
     if (current === card && dialog.open) press(dialog, verdict);
@@ -45,16 +48,16 @@
     for (const [name, test] of Object.entries(tests)) {
       document.getElementById(`n-${name}`).textContent = cards.filter(test).length;
     }
-    const flagged = cards.filter(isFlagged), seen = flagged.filter(card => verdicts[rank(card)]);
+    const flagged = cards.filter(isFlagged), seen = flagged.filter(card => verdicts[file(card)]);
     const defective = cards.filter(tests.defective).length, fine = cards.filter(tests.fine).length;
     said.textContent = `${seen.length} of ${flagged.length} flagged images marked; in all, ` +
       `${defective} defective and ${fine} fine. Showing ${shown().length} of ${cards.length}.`;
   }
 
   function mark(card, verdict) {
-    const number = rank(card);
-    if (!verdict || verdicts[number] === verdict) delete verdicts[number];
-    else verdicts[number] = verdict;
+    const name = file(card);
+    if (!verdict || verdicts[name] === verdict) delete verdicts[name];
+    else verdicts[name] = verdict;
     keep();
     paint(card);
     count();
@@ -67,6 +70,11 @@
       list.previousElementSibling.hidden = ![...list.children].some(card => !card.hidden);
     }
     document.getElementById("nothing").hidden = shown().length > 0;
+    // Keys must not mark what is not seen.
+    if (current && current.hidden) {
+      current.classList.remove("current");
+      current = null;
+    }
     count();
   }
 
@@ -76,8 +84,11 @@
     name: (a, b) => (row(a)[1] < row(b)[1] ? -1 : 1),
   };
   function sort() {
-    const order = orders[document.getElementById("order").value];
-    for (const list of lists) list.append(...[...list.children].sort(order));
+    // By rank the images fall into two lists; in any other order there is one, of all.
+    const name = document.getElementById("order").value, byRank = name === "suspicious";
+    for (const card of [...cards].sort(orders[name])) (byRank ? homes.get(card) : last).append(card);
+    heading.textContent = byRank ? title : "All images";
+    filter();
   }
 
   function choose(card, focus = true) {
@@ -107,13 +118,13 @@
       (t > 1 ? " · above the cut" : " · below the cut");
     dialog.querySelector("a").href = card.dataset.file;
     dialog.classList.toggle("flagged", isFlagged(card));
-    press(dialog, verdicts[number] || "");
+    press(dialog, verdicts[file(card)] || "");
     if (!dialog.open) dialog.showModal();
   }
 
   function decide(verdict) {
     if (!current) return;
-    verdicts[rank(current)] = verdict;
+    verdicts[file(current)] = verdict;
     keep();
     paint(current);
     count();
@@ -134,7 +145,7 @@
   }
   function csv() {
     const lines = [[...data.columns, "verdict"]];
-    for (const one of data.rows) lines.push([...one, verdicts[one[0]] || ""]);
+    data.rows.forEach((one, i) => lines.push([...one, verdicts[data.files[i]] || ""]));
     return lines.map(line => line.map(quoted).join(",")).join("\n") + "\n";
   }
   function save() {

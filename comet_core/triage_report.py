@@ -27,12 +27,16 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from comet_core.errors import InputError
 from comet_core.figures_triage import fitted, outlines, ratio, summit
 from comet_core.images import read_image
 from comet_core.inspection import Inspection
+from comet_core.names import readable
 
 MARK = '<meta name="generator" content="CoMet companion: search">'
 """By which a report is known for one, in the head of its page."""
+HEAD = 4096
+"""So many characters hold the marks of a report."""
 LARGE, SMALL = 480, 112
 """Longer sides, in pixels, of the pictures in the report."""
 BUDGET = 12_000_000
@@ -63,7 +67,7 @@ def render(seen: Inspection, out: Path, *, source: str = "", budget: int = BUDGE
         picture = _small(seen, row) if spent < budget else _NO_PICTURE
         spent += len(picture)
         small.append(_card(seen, row, out, picture, verdict=False))
-    return _page(seen, source, large, small)
+    return readable(_page(seen, source, large, small))  # it has names of files and of their folder
 
 
 def _large(seen: Inspection, row: Any, one: NDArray[np.floating]) -> str:
@@ -122,11 +126,15 @@ def _verdict(rank: int | str) -> str:
 
 
 def _link(file: Path, out: Path) -> str:
-    """From the report to an image: a relative address, which holds as long as both stay put."""
+    """From the report to an image: a relative address, which holds as long as both stay put.
+
+    Links are followed first, since the `..` behind one does not lead back to where it lies.
+    """
+    file, out = file.resolve(), out.resolve()
     try:
-        return quote(Path(os.path.relpath(file, out)).as_posix())
+        return quote(os.fsencode(Path(os.path.relpath(file, out)).as_posix()))
     except ValueError:  # another drive of Windows
-        return file.resolve().as_uri()
+        return file.as_uri()
 
 
 def _path(one: NDArray[np.floating], level: float) -> str:
@@ -240,6 +248,7 @@ def _page(seen: Inspection, source: str, large: list[str], small: list[str]) -> 
     positive = bool((table["score"] > 0).all()) and seen.threshold > 0
     edge = getattr(seen.settings, "image_size", 256)
     return Template(_asset("html")).substitute(
+        key=folder_key(seen.folder),
         name=escape(seen.folder.resolve().name),
         css=_asset("css"),
         js=_asset("js"),
@@ -305,18 +314,47 @@ def _skipped(seen: Inspection) -> str:
     return f"<details>{title}<ul>{items}</ul></details>"
 
 
+def folder_key(images: Path) -> str:
+    """Sixteen hex digits that stand for where a folder lies, and do not tell it."""
+    return hashlib.sha256(os.fsencode(images.resolve())).hexdigest()[:16]
+
+
+def is_report(file: Path, images: Path | None = None) -> bool:
+    """Whether a file is a report, and if a folder is given, one on its images."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as page:
+            head = page.read(HEAD)
+    except OSError:
+        return False
+    told = f'<meta name="folder" content="{folder_key(images)}">' if images else ""
+    return MARK in head and told in head
+
+
 def _json(seen: Inspection) -> str:
-    """What the script needs beyond the page: the table, to be saved with the marks."""
-    rows = json.loads(seen.table.to_json(orient="values", double_precision=10))
+    """What the script needs beyond the page: the table, to be saved with the marks.
+
+    A mark is kept in the browser for a path in this folder and the file's size: so it is there when
+    the search is done again without the other images, but not for an image that took the name.
+    """
     text = json.dumps(
         {
             "columns": list(seen.table.columns),
-            "rows": rows,
+            "rows": json.loads(seen.table.to_json(orient="values", double_precision=10)),
+            "files": [f"{path} {_size(seen.folder / path)}" for path in seen.table["path"]],
             "threshold": seen.threshold,
-            "key": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16],
+            "key": folder_key(seen.folder),
         }
     )
     return text.replace("<", "\\u003c")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"image '{file}' can no longer be found ({error.strerror}); search again."
+        ) from None
 
 
 def _asset(kind: str) -> str:

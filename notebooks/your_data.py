@@ -22,7 +22,7 @@ out: str = "reports"  # folder below which the report is written, under the imag
 strategy: str = "comet+"  # how the model is trained: comet+, comet, or one of its parts
 kappa: float = 1.5  # equation 1: interquartile ranges from Q3 to the cut; larger flags fewer
 image_size: int = 0  # pixels at which images are seen; 0: what the profile says
-shown: int = 60  # images shown large in the report, with maps
+shown: int = 60  # images shown large in the report, with maps; all flagged ones are, up to 120
 category: str = "bottle_cap"  # of the stand-in that the mixture is made of
 defective: int = 12  # defective images in the mixture
 seed: int = 0  # of the training, and of the mixture
@@ -32,7 +32,7 @@ strict: bool = False  # stop at an unreadable file, or leave it out and say so
 # %%
 from pathlib import Path
 
-from comet_core import datasets, figures_triage, interactive, notebook, triage
+from comet_core import datasets, figures_triage, interactive, notebook, report_place, triage
 from comet_core.datasets.mixture import mix_below
 
 notebook.begin(globals())
@@ -44,10 +44,11 @@ if not images:
     source = f"synthetic stand-in, {category}"
 
 # %% [markdown]
-# One call does the work and writes the report.
+# One call does the work and writes the report. Where the report on another folder of the same name
+# lies, this one gets a number.
 
 # %%
-report = Path(out).expanduser() / folder.resolve().name
+report = report_place.place_below(Path(out).expanduser(), folder)
 seen = triage.triage(
     folder,
     report,

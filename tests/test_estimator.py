@@ -1,5 +1,6 @@
 """The scikit-learn-like face, on small drawn images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,87 @@ def test_a_folder_and_files_give_what_arrays_give(tmp_path: Path) -> None:
     assert of_files.ids_ == [str(path) for path in files]
     arrays = [np.asarray(PillowImage.open(file)) for file in files]
     assert np.allclose(of_files.score(files), of_files.score(arrays), rtol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_no_answer_belongs_to_another_image(
+    model: CoMet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMET_CACHE", str(tmp_path / "cache"))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    images = draw(3, 1)
+    for name, image in zip(("b.png", "c.png", "B.png"), images, strict=True):
+        PillowImage.fromarray(image).save(photos / name)
+    (photos / "notes.txt").touch()
+    with pytest.warns(UserWarning, match=r"notes\.txt"):
+        scores = model.score(photos)
+    np.testing.assert_allclose(scores, model.score([images[2], *images[:2]]), rtol=1e-2)
+
+    files = [photos / "b.png", photos / "a.png", photos / "c.png"]
+    for act in (model.score, model.predict, model.anomaly_map):
+        with pytest.raises(InputError, match=r"a\.png"):
+            act(files)
+    (photos / "a.png").write_bytes(b"no image")
+    for act in (model.score, model.predict, model.anomaly_map):
+        for given in (files, photos):
+            with pytest.raises(InputError, match=r"a\.png.* is not an image that can be read"):
+                act(given)
+    (photos / "a.png").unlink()
+    (photos / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"a\.png' cannot be scored \(broken link\)"):
+        model.score(photos)
+
+
+def test_files_may_come_one_by_one_and_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for i, image in enumerate(draw(6, 1, size=64)):
+        PillowImage.fromarray(image).save(tmp_path / f"{i}.png")
+    files = [f"~/{i}.png" for i in range(6)]
+    model = CoMet("simplenet", "comet+", profile="smoke", epochs=2, image_size=64, cache=tmp_path)
+    model.fit(one for one in files)
+    assert model.ids_ == files
+    scores = model.score(iter(files))
+    np.testing.assert_allclose(scores, model.score([tmp_path / f"{i}.png" for i in range(6)]))
+    assert model.anomaly_map(iter(draw(2, 0, size=64))).shape == (2, 64, 64)
+    assert model.save("~/a/model") == tmp_path / "a" / "model"
+    assert np.array_equal(CoMet.load("~/a/model").scores_, model.scores_)
+
+
+def test_what_is_no_image_is_told(model: CoMet, tmp_path: Path) -> None:
+    for wrong, told in (
+        (None, "is of type NoneType; give a path"),
+        (3, "is of type int"),
+        ([draw(1, 0)[0], None], "image 1 is of type NoneType"),
+        ([PillowImage.new("RGB", (8, 8))], "image 0 is of type Image; give its path"),
+        (iter(()), "list of images is empty"),
+    ):
+        for act in (CoMet().fit, model.score, model.anomaly_map):
+            with pytest.raises(InputError, match=told):
+                act(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"'b\.png' is in the list of images 2 times"):
+        CoMet().fit(["a.png", "b.png", "./b.png"])
+    with pytest.raises(InputError, match=r"setting 'seed' = 9223372036854775808: .*less than"):
+        CoMet(seed=2**63)
+    for size in (0, -3, 2.5):
+        with pytest.raises(InputError, match=f"size = {size}: give the edge"):
+            model.anomaly_map(draw(1, 0), size=size)  # type: ignore[arg-type]
+
+
+def test_a_model_is_written_as_the_umask_says_or_not_at_all(model: CoMet, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = model.save(tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o640}
+    assert folder.stat().st_mode & 0o777 == 0o750
+    (tmp_path / "file").touch()
+    for place in (Path("/proc/model"), tmp_path / "file" / "model"):
+        with pytest.raises(InputError, match=f"model cannot be written to '{place}'"):
+            model.save(place)
 
 
 def test_fitting_again_starts_from_nothing() -> None:

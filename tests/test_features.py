@@ -1,6 +1,8 @@
 """Features: right, cached once, never wrong."""
 
+import errno
 import multiprocessing
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -118,6 +120,35 @@ def test_an_interrupted_write_leaves_nothing(folder, tmp_path, monkeypatch) -> N
     with pytest.raises(KeyboardInterrupt):
         run(folder, tmp_path / "c")
     assert not [path for path in (tmp_path / "c").rglob("*") if path.is_file()]
+
+
+def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    for place in (Path("/proc/nowhere"), tmp_path / "file"):
+        monkeypatch.setenv("COMET_CACHE", str(place))
+        with pytest.raises(InputError, match=f"cache in '{place}.*cannot be written.*COMET_CACHE"):
+            extract(folder, SPEC, progress=False)
+        with monkeypatch.context() as patch, pytest.raises(InputError, match=f"'{place}.*COMET_"):
+            patch.setattr(features, "MAPPED", 1)
+            extract(folder, SPEC, progress=False)
+
+    def full(self: Path, content: bytes) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match=r"No space left on device\); set COMET_CACHE"):
+        run(folder, tmp_path / "c")
+    assert not [path for path in (tmp_path / "c").rglob("*") if path.is_file()]
+
+
+def test_others_may_read_the_cache_as_the_umask_says(folder, tmp_path) -> None:
+    before = os.umask(0o027)
+    try:
+        run(folder[:1], tmp_path / "c")
+    finally:
+        os.umask(before)
+    assert [entry.stat().st_mode & 0o777 for entry in entries(tmp_path / "c")] == [0o640]
 
 
 def _fill(paths: list[str], cache: str) -> None:

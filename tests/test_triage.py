@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes
 
 import numpy as np
 import pandas as pd
@@ -19,7 +23,7 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image as PillowImage
 
-from comet_core import figures_triage, inspection, triage, triage_report
+from comet_core import figures_triage, inspection, report_place, triage, triage_report
 from comet_core.errors import InputError
 from comet_core.inspection import Inspection
 from tests.browser.conftest import browser  # noqa: F401
@@ -118,9 +122,13 @@ def test_a_failure_leaves_the_earlier_report_alone(
 
 
 def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_path: Path) -> None:
-    def refused(target: Path, images: Path = tmp_path / "photos") -> None:
+    def refused(
+        target: Path,
+        images: Path = tmp_path / "photos",
+        told: str = "no whole report of an earlier search.* move or delete the files",
+    ) -> None:
         before = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
-        with pytest.raises(InputError, match="no report of an earlier search"):
+        with pytest.raises(InputError, match=told):
             triage.triage(images, target)
         assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == before
 
@@ -129,7 +137,7 @@ def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_pat
     (own / "maps").mkdir(parents=True)
     (own / "maps" / "world.txt").write_text("mine")
     refused(own)
-    refused(own, own / "maps")  # the images lie where the maps would
+    refused(own, own / "maps", "where the report puts its maps")
     (own / "maps" / "world.txt").rename(own / "ranking.csv")
     (own / "maps").rmdir()
     refused(own)
@@ -137,8 +145,71 @@ def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_pat
     (tmp_path / "report" / "maps" / "notes.txt").write_text("mine")
     refused(tmp_path / "report")
     (tmp_path / "report" / "maps" / "notes.txt").unlink()
+    refused(tmp_path / "report", tmp_path / "report" / "maps", "where the report puts its maps")
+    (tmp_path / "link").symlink_to(tmp_path / "report")
+    refused(tmp_path / "link", tmp_path / "report" / "maps", "where the report puts its maps")
     with pytest.raises(InputError, match="holds no images"):  # it is ours; what fails comes later
         triage.triage(tmp_path / "photos", tmp_path / "report")
+
+
+def test_a_report_never_lies_among_the_images(tmp_path: Path) -> None:
+    images, linked = tmp_path / "photos", tmp_path / "elsewhere"
+    images.mkdir()
+    (linked / "deeper").mkdir(parents=True)
+    (images / "more").symlink_to(linked)
+    (linked / "round").symlink_to(images)
+    for out in (images, images / "report", linked / "report", linked / "deeper" / "a" / "report"):
+        with pytest.raises(InputError, match="would lie among the images"):
+            triage.triage(images, out)
+    (tmp_path / "report" / "maps" / "deeper").mkdir(parents=True)
+    (images / "maps").symlink_to(tmp_path / "report" / "maps" / "deeper")
+    with pytest.raises(InputError, match="where the report puts its maps"):
+        triage.triage(images, tmp_path / "report")
+    assert not (linked / "report").exists() and not (images / "report").exists()
+
+
+def test_folders_of_one_name_get_reports_of_their_own(
+    seen: Inspection, photos: Path, tmp_path: Path
+) -> None:
+    name, below = photos.name, tmp_path / "reports"
+    other = tmp_path / "elsewhere" / name
+    other.mkdir(parents=True)
+    assert report_place.place_below(below, other) == below / name
+    triage.write(seen, below / name)
+    assert report_place.place_below(below, photos) == below / name
+    assert report_place.place_below(below, other) == below / f"{name}-2"
+    (below / f"{name}-2").mkdir()
+    (below / f"{name}-2" / "report.html").write_text("mine")
+    assert report_place.place_below(below, other) == below / f"{name}-3"
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: Any, **__: Any) -> Inspection:
+        raise AssertionError("the search began")
+
+    monkeypatch.setattr(triage, "inspect_folder", work)
+    (tmp_path / "file").touch()
+    for out in (Path("/proc/report"), tmp_path / "file" / "report"):
+        with pytest.raises(InputError, match=f"cannot be written to '{out}'"):
+            triage.triage(photos, out)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="a link that leads nowhere"):
+        triage.triage(photos, tmp_path / "gone")
+    (tmp_path / "report" / "ranking.csv").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"ranking\.csv' is a folder"):
+        triage.triage(photos, tmp_path / "report")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"Permission denied\)"):
+        patch.setattr(report_place, "TemporaryFile", refuse)
+        triage.triage(photos, tmp_path / "a" / "b" / "report")
+    with pytest.raises(AssertionError, match="the search began"):
+        triage.triage(photos, tmp_path / "a" / "b" / "report")
+    assert not (tmp_path / "a").exists(), "what was made goes again"
 
 
 def test_an_interrupt_leaves_nothing_even_where_compiled_code_hides_it(
@@ -225,16 +296,55 @@ def test_the_report_asks_nothing_of_anyone(page: str, out: Path, photos: Path) -
     assert all(a[1:] in reader.ids for a in reader.addresses if a.startswith("#i"))
 
 
+def test_the_report_promises_itself_again_only_where_that_holds(page: str) -> None:
+    footer = page[page.index("<footer>") : page.index("</footer>")]
+    assert "on the same machine, with the same number of threads" in footer
+    assert "Another seed moves the order" in footer
+
+
 def test_names_are_escaped(page: str) -> None:
     assert "& <more>" not in page.replace("&amp; &lt;more&gt;", "")
     assert "<more>" not in page
 
 
 def test_links_lead_to_the_images(page: str, out: Path) -> None:
-    from urllib.parse import unquote
-
     for address in re.findall(r'data-file="([^"]+)"', page):
         assert (out / unquote(address)).is_file()
+
+
+def test_links_lead_to_the_images_through_links_of_the_disk(
+    seen: Inspection, tmp_path: Path
+) -> None:
+    deep = tmp_path / "some" / "where" / "deep"
+    deep.mkdir(parents=True)
+    out = tmp_path / "link" / "report"
+    (tmp_path / "link").symlink_to(deep)
+    page = triage_report.render(seen, out)
+    (deep / "report").mkdir()
+    addresses = re.findall(r'data-file="([^"]+)"', page)
+    assert len(addresses) == 20
+    for address in addresses:  # as a browser does, which is told of no link
+        assert Path(os.path.normpath(deep / "report" / unquote(address))).is_file()
+
+
+def test_names_that_are_no_unicode_are_told_and_linked(tmp_path: Path) -> None:
+    folder, out = tmp_path / os.fsdecode(b"shelf \xff"), tmp_path / "report"
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for i, image in enumerate(draw(5, 1, 64)):
+        PillowImage.fromarray(image).save(folder / f"{i}.png")
+    shutil.copy(folder / "0.png", folder / os.fsdecode(b"stray \xfe.png"))
+    small = {"profile": "smoke", "image_size": 64, "cache": tmp_path / "cache"}
+    found = triage.triage(folder, out, **small)
+    page = (out / triage.REPORT).read_text(encoding="utf-8")
+    assert r"Suspicious images in shelf \udcff" in page
+    assert r"stray \udcfe.png: name is not valid Unicode" in page
+    addresses = re.findall(r'data-file="([^"]+)"', page)
+    assert len(addresses) == len(found.table) == 5
+    for address in addresses:
+        assert (out / os.fsdecode(unquote_to_bytes(address))).is_file()
 
 
 def test_large_small_and_unpictured(seen: Inspection, out: Path) -> None:
@@ -253,6 +363,42 @@ def test_the_data_within_are_the_table(page: str, seen: Inspection) -> None:
     told = json.loads(inside[1])
     assert told["columns"] == seen.table.columns.tolist()
     assert [row[1] for row in told["rows"]] == seen.table["path"].tolist()
+    assert [name.rsplit(" ", 1)[0] for name in told["files"]] == seen.table["path"].tolist()
+
+
+def test_marks_are_for_a_file_in_a_folder_and_for_no_other(
+    seen: Inspection, out: Path, tmp_path: Path
+) -> None:
+    def told(folder: Path, first: int = 0) -> tuple[str, list[str]]:
+        found = replace(seen, folder=folder, table=seen.table[first:], maps=seen.maps[:0])
+        page = triage_report.render(found, out)
+        inside = re.search(r'id="data">(.*?)</script>', page)
+        assert inside is not None and str(folder) not in page
+        data = json.loads(inside[1])
+        return data["key"], data["files"]
+
+    copied = tmp_path / "copy"
+    shutil.copytree(seen.folder, copied)
+    key, files = told(copied)
+    assert told(copied, 3) == (key, files[3:])
+    assert told(seen.folder)[0] != key
+    PillowImage.new("RGB", (50, 50)).save(copied / seen.table["path"][1])
+    changed = [a != b for a, b in zip(files, told(copied)[1], strict=True)]
+    assert changed == [position == 1 for position in range(20)]
+
+
+def test_all_that_are_flagged_are_shown_large_up_to_a_bound(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def maps(shown: int, **options: Any) -> int:
+        options = {"kappa": 0, "maps": shown, "cache": tmp_path, "epochs": 1, **options}
+        found = inspection.inspect_folder(photos, profile="smoke", image_size=64, **options)
+        assert found.flagged == 5, "above the third quartile"
+        return len(found.maps)
+
+    assert [maps(shown) for shown in (2, 5, 8)] == [5, 5, 8]
+    monkeypatch.setattr(inspection, "ALL_FLAGGED", 3)
+    assert maps(2) == 3
 
 
 def test_a_source_is_told_everywhere(seen: Inspection, out: Path) -> None:
@@ -265,6 +411,7 @@ def test_marking_filtering_and_saving_in_a_browser(
     seen: Inspection,
     out: Path,
     page: str,
+    tmp_path: Path,
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True)
     tab = context.new_page()
@@ -290,10 +437,25 @@ def test_marking_filtering_and_saving_in_a_browser(
     assert tab.locator(".card:visible").count() == seen.flagged
     tab.locator("label", has_text="Defective").click()
     assert tab.locator(".card:visible").count() == 1
+    tab.evaluate("document.activeElement.blur()")
+    tab.keyboard.press("d")
+    assert "1 defective and 1 fine" in tab.locator("#said").inner_text(), "what is hidden stays"
+
+    def ranks(cards: str = ".card") -> list[int]:
+        found = tab.locator(cards).evaluate_all("e => e.map(x => +x.dataset.rank)")
+        return [int(one) for one in found]
+
     tab.locator("label", has_text="All").click()
+    for order, ascending in (("trusted", False), ("name", True)):
+        tab.select_option("#order", order)
+        by = "rank" if order == "trusted" else "path"
+        assert ranks() == seen.table.sort_values(by, ascending=ascending)["rank"].tolist()
+        assert tab.locator("h2:visible").all_inner_texts() == ["All images"]
+    tab.select_option("#order", "suspicious")
+    assert ranks(".cards:not(.small) .card") == list(range(1, SHOWN + 1))
+    assert ranks(".cards.small .card") == list(range(SHOWN + 1, 21))
+    assert tab.locator("h2:visible").all_inner_texts() == ["The most suspicious", "The others"]
     tab.select_option("#order", "trusted")
-    ranks = tab.locator(".cards:not(.small) .card").evaluate_all("e => e.map(x => +x.dataset.rank)")
-    assert ranks == sorted(ranks, reverse=True)
 
     tab.locator("#i1 .look").click()
     assert tab.locator("dialog").is_visible()
@@ -312,6 +474,12 @@ def test_marking_filtering_and_saving_in_a_browser(
 
     tab.reload()
     assert "1 defective and 1 fine" in tab.locator("#said").inner_text(), "marks outlive the page"
+    left = seen.table[1:].reset_index(drop=True).assign(rank=range(1, 20))
+    again = triage_report.render(replace(seen, table=left, maps=seen.maps[1:]), out)
+    (tmp_path / "again.html").write_text(again, encoding="utf-8")
+    tab.goto((tmp_path / "again.html").as_uri())
+    assert "0 defective and 1 fine" in tab.locator("#said").inner_text(), "a mark is an image's"
+    assert tab.locator("#i1").get_attribute("data-marked") == "fine"
     assert complaints == []
     context.close()
 
@@ -408,7 +576,19 @@ def test_the_command_says_what_it_found_and_where(
     assert done.returncode == 0, done.stderr
     assert "of 20 images flagged" in done.stdout and "report.html" in done.stdout
     assert "notes.txt: not an image by its name" in done.stderr
-    assert len(list((tmp_path / "new" / "report" / "maps").iterdir())) == 3
+    report = tmp_path / "new" / "report"
+    flagged = int(pd.read_csv(report / "ranking.csv")["flagged"].sum())
+    assert len(list((report / "maps").iterdir())) == max(3, flagged)
+
+
+def test_an_interrupt_of_the_imports_leaves_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "import signal, time\nsignal.raise_signal(signal.SIGINT)\ntime.sleep(60)\n"
+    (tmp_path / "pandas.py").write_text(slow)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = command(tmp_path, "--out", tmp_path / "report")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_help_is_given() -> None:

@@ -24,6 +24,8 @@ from comet_core.errors import InputError
 from comet_core.images import SUFFIXES
 
 IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "manifest.csv", "synthetic"})
+NO_IMAGE = "not an image by its name"
+"""Why a file was left out that nobody would miss; all other reasons are worth a look."""
 
 
 class Listing(NamedTuple):
@@ -68,7 +70,7 @@ def _problem(entry: os.DirEntry[str]) -> str:
             return ""
         if entry.is_file():
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122, called 100,000 times
-            return "" if suffix in SUFFIXES else "not an image by its name"
+            return "" if suffix in SUFFIXES else NO_IMAGE
         return "broken link" if entry.is_symlink() else "not a regular file"
     except OSError:
         return "link that leads to itself"
