@@ -85,12 +85,27 @@ def test_the_flow_takes_points() -> None:
 def test_the_finding_follows_the_numbers(comet: float, expected: str) -> None:
     rows = [
         {"anomalous": number, "strategy": strategy, "auroc": value, "weight_anomalous": 0.5}
-        for number, pair in ((0, (1.0, 1.0)), (8, (0.8, comet)))
+        for number, pair in ((0, (1.0, 1.0)), (9, (0.8, comet)))
         for strategy, value in zip(("plain", "comet"), pair, strict=True)
     ]
     table = pd.DataFrame(rows).assign(boundary=6, seed=0, detector="ellipse")
     assert expected in teaching.boundary_finding(table)
     assert "nothing to win" in teaching.boundary_finding(table.assign(auroc=1.0))
+
+
+@pytest.mark.parametrize(("comet", "expected"), [(0.9, "still held"), (0.8, "no longer held")])
+def test_the_finding_is_judged_where_the_paper_speaks_and_tells_what_comes_after(
+    comet: float, expected: str
+) -> None:
+    rows = [
+        {"anomalous": number, "strategy": strategy, "auroc": value, "weight_anomalous": 0.5}
+        for number, pair in ((0, (1.0, 1.0)), (3, (1, 1)), (9, (0.9, 0.99)), (12, (0.8, comet)))
+        for strategy, value in zip(("plain", "comet"), pair, strict=True)
+    ]
+    text = teaching.boundary_finding(pd.DataFrame(rows).assign(boundary=6, seed=0, detector="flow"))
+    assert text.startswith("With 9 anomalous points beside 90 nominal ones (10 %), the AUROC")
+    assert "avoids 90 % of the loss" in text and "With 12, beyond the 10 %" in text
+    assert f"{comet:.2f} with CoMet against 0.80" in text and expected in text
 
 
 @pytest.mark.parametrize(("detector", "seeds"), [("circle", 1), ("ellipse", 0)])
