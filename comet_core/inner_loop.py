@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from comet_core import records
-from comet_core.effects import OPEN, points, side, with_interval
+from comet_core.effects import OPEN, points, side, unsettled, with_interval
 from comet_core.evidence import BASELINE, METHOD
 from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
@@ -177,8 +177,7 @@ def in_words(table: pd.DataFrame) -> str:
         elif loop.low == loop.high == 0:
             verdict = "no run differs"
         else:
-            largest = points(max(abs(loop.low), abs(loop.high)), sign="")
-            verdict = f"not settled, but no more than {largest} points fit"
+            verdict = unsettled(max(abs(loop.low), abs(loop.high)))
         *data, detector = map(str, name)
         subject = ", ".join([*(one.replace("_", " ") for one in data), label(detector)])
         words.append(

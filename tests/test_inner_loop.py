@@ -57,8 +57,9 @@ def test_sentences_say_what_the_loop_does() -> None:
     table.loc[flow & (table["part"] == inner_loop.LOOP), ["mean", "low", "high"]] = 0.0
     assert "itself makes 0.0 [0.0, 0.0]: no run differs." in inner_loop.in_words(table)
     table.loc[flow & (table["part"] == inner_loop.LOOP), "high"] = 0.1
-    assert "[0.0, +10.0]: not settled, but no more than 10.0 points fit." in inner_loop.in_words(
-        table
+    assert (
+        "[0.0, +10.0]: not settled; no effect larger than 10.0 points fits."
+        in inner_loop.in_words(table)
     )
 
 
