@@ -27,11 +27,13 @@ from comet_core import datasets, metrics
 from comet_core.engines import keep_freed_memory
 from comet_core.errors import InputError
 from comet_core.figures import house_style, take_note
-from comet_core.names import NAMES, data_names, label
+from comet_core.names import NAMES, data_names, enumerated, label
 from comet_core.results import Store, default_store
 
 PIXELS_PER_INCH = 220
 INJECTED = re.compile(r"\A# Parameters\n")
+COSTLIEST = "woven"
+"""The embedded category that contamination costs plain SimpleNet most; the demo book shows it."""
 ASSIGNED = re.compile(r"^(\w+) = ", re.MULTILINE)
 
 
@@ -214,19 +216,45 @@ def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
+    names = data_names(rows)
     if rows["synthetic"].all():
-        stood_for = dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])
-        source = "synthetic stand-in for " + ", ".join(stood_for)
-    else:
-        source = ", ".join(data_names(rows).values())
+        names = {name: NAMES.get(name, name) for name in names}
+    told = {
+        f"{names[str(dataset)]}{_contents(part, str(dataset))}": None
+        for dataset, part in rows.groupby("dataset", sort=False)
+    }
     parts = [
-        source,
+        ("synthetic stand-in for " if rows["synthetic"].all() else "") + ", ".join(told),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
         ", ".join(label(one) for one in rows["detector"].unique()),
         ", ".join(label(one) for one in rows["strategy"].unique()),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",
     ]
     return " · ".join(parts)
+
+
+def scope(rows: pd.DataFrame) -> str:
+    """One sentence on how little of a data set runs stand for: their categories by name."""
+    names = [one.replace("_", " ") for one in dict.fromkeys(rows["category"])]
+    number = "one category" if len(names) == 1 else f"{len(names)} categories"
+    sentence = f"Measured on {number}, {enumerated(names)}"
+    if rows["synthetic"].all() and names == [COSTLIEST]:
+        sentence += (
+            ", which of the embedded ones contamination costs most ({doc}`noise_curves`): "
+            "elsewhere there is less to win and to lose"
+        )
+    return sentence + "."
+
+
+def _contents(rows: pd.DataFrame, dataset: str) -> str:
+    """Categories of a data set and, where not all are used, its training images, in brackets."""
+    categories = [one for one in dict.fromkeys(rows["category"]) if one != dataset.split("_")[0]]
+    told = [f"{len(categories)} categories" if len(categories) > 3 else ", ".join(categories)]
+    if "train_limit" in rows and rows["train_limit"].notna().all():
+        limits = sorted({int(one) for one in rows["train_limit"]})
+        told.append(f"{' or '.join(map(str, limits))} images")
+    told = [one.replace("_", " ") for one in told if one]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def show(figure: Figure, runs: pd.DataFrame | None = None) -> None:

@@ -46,7 +46,7 @@ rows = experiments.run(ablation.grid(base), engine=engine)
 effects = ablation.effects(rows, base)
 
 # %% tags=["remove-input"]
-notebook.say(ablation.in_words(effects))
+notebook.say(f"{notebook.scope(rows)} {ablation.in_words(effects)}")
 
 # %% [markdown]
 # ## At a glance

@@ -164,7 +164,7 @@ rows = experiments.run(
     }
 )
 samples = notebook.training_samples(rows, root)
-made_from = f"{rows['category'].iloc[0]} · {notebook.describe(rows)}"
+made_from = notebook.describe(rows)
 
 # %% [markdown]
 # Three values of $\kappa$ on these scores. With $\kappa = 0$ a quarter of all images counts less,

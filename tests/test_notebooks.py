@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
+import pandas as pd
 import pytest
 
 from comet_core import notebook
@@ -248,6 +249,43 @@ def test_folders_do_not_depend_on_the_working_directory(
     notebook.use_folders()
     assert os.environ["COMET_RUNS"] == str(ROOT / "runs")
     assert os.environ["COMET_CACHE"] == "elsewhere"
+
+
+def runs_of(*categories: str, limit: int | None, synthetic: bool = True) -> pd.DataFrame:
+    made = {"dataset": "mvtec_ad", "detector": "simplenet", "strategy": "comet", "seed": 0}
+    made |= {"contamination": 0.1, "synthetic": synthetic, "train_limit": limit}
+    return pd.DataFrame([{**made, "category": category} for category in categories])
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            runs_of("woven", limit=60),
+            "synthetic stand-in for MVTec AD (woven, 60 images) · 10 % contamination · SimpleNet · "
+            "CoMet · seed 0",
+        ),
+        (runs_of("a_b", "c", limit=None), "synthetic stand-in for MVTec AD (a b, c) · "),
+        (runs_of(*"abcdef", limit=60), "MVTec AD (6 categories, 60 images) · "),
+        (runs_of("tile", limit=None, synthetic=False), "MVTec AD (tile) · 10 %"),
+        (
+            runs_of("ksdd2", limit=60).assign(dataset="ksdd2_clean"),
+            "synthetic stand-in for KSDD2 (60 images) · ",
+        ),
+    ],
+)
+def test_the_line_under_a_figure_names_categories_and_numbers(
+    rows: pd.DataFrame, told: str
+) -> None:
+    assert told in notebook.describe(rows)
+
+
+def test_a_page_that_rests_on_one_category_says_so() -> None:
+    assert notebook.scope(runs_of("woven", limit=60)).startswith(
+        "Measured on one category, woven, which of the embedded ones contamination costs most"
+    )
+    assert notebook.scope(runs_of("a_b", limit=60)) == "Measured on one category, a b."
+    assert notebook.scope(runs_of("a", "b", limit=60)) == "Measured on 2 categories, a and b."
 
 
 def test_executed_notebooks_lose_what_changes_from_run_to_run() -> None:
