@@ -112,6 +112,20 @@ def test_training_that_is_cut_short_stands_beside_comet() -> None:
     assert inner_loop.shorter(rows[rows["epochs"] > 5]).empty
 
 
+def test_longer_inner_steps_are_held_against_none() -> None:
+    base = {**BASE, "category": ["a_b"], "detector": "differnet", "contamination": 0.1}
+    found = []
+    for config in expand([*inner_loop.grids([base]), *inner_loop.stronger(base)]):
+        felt = config.alpha == 10 and config.seed == 1
+        found.append({**settings(config), "image_auroc": 0.9 + 0.003 * felt})
+    rows = pd.DataFrame(found)
+    long = rows["alpha"] >= 1
+    assert inner_loop.stronger_in_words(rows[long], rows[~long]) == (
+        "DifferNet, CoMet against no inner loop: with α = 1, 0 of 3 runs differ; "
+        "with α = 10, 1 of 3 runs differ, by 0.3 points at most."
+    )
+
+
 def test_a_side_that_is_missing_is_told() -> None:
     found = rows()
     with pytest.raises(InputError, match="control"):
