@@ -339,6 +339,8 @@ def _compared(table: pd.DataFrame, count: int) -> _Compared:
 
 STIFFNESS = torch.tensor([[1.25, 0.75], [0.75, 1.05]])
 """Second derivative of the bowl's loss: steep in one direction, shallow across it."""
+STRAY = torch.tensor([3.4, 2.4])
+"""Where the anomalous sample of `stray_tasks` lies."""
 BOWL_VIEW = ((-4.0, 4.0), (-3.0, 3.0))
 
 
@@ -370,6 +372,29 @@ def bowl_tasks(
     samples[:anomalous] = torch.tensor([3.4, 2.4]) + 0.2 * samples[:anomalous]
     order = torch.randperm(len(samples), generator=generator)
     return split_tasks((samples[order], torch.ones(len(samples))), tasks, 1 / 3)
+
+
+def stray_tasks(tasks: int = 4, weight: float = 1.0, seed: int = 0) -> tuple[Batch, Batch]:
+    """Tasks of `bowl_tasks` drawn together around their middle, with one sample that strays.
+
+    The first sample of the first task's training part is anomalous and has the given weight; all
+    others have weight 1 and lie a tenth as far from (1, -0.5) as they would.
+    """
+    middle = torch.tensor([1.0, -0.5])
+    (train, weights), (validation, ones) = bowl_tasks(tasks, seed=seed)
+    train, validation = (middle + 0.1 * (one - middle) for one in (train, validation))
+    train[0, 0], weights[0, 0] = STRAY, weight
+    return (train, weights), (validation, ones)
+
+
+def plain_step(theta: Tensor, parts: Sequence[Batch], beta: float) -> Tensor:
+    """theta (2,) after one step of gradient descent on the samples of all tasks and parts."""
+    samples, weights = (
+        torch.cat([one.flatten(0, 1) for one in some]) for some in zip(*parts, strict=True)
+    )
+    place = theta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(bowl_loss(at(place), (samples, weights)), place)
+    return theta - beta * gradient
 
 
 def one_task(batch: Batch, task: int) -> Batch:
@@ -465,6 +490,22 @@ def order_angles(
             {"alpha": alpha, "cosine": cosine, "ratio": (second.norm() / first.norm()).item()}
         )
     return pd.DataFrame(rows)
+
+
+def orders_in_words(table: pd.DataFrame, limit: float) -> str:
+    """What the cosine of `order_angles` does over alpha; `limit` is where the inner loop diverges.
+
+    Shares of the limit are those of the table's rows.
+    """
+    share, cosine = (table["alpha"] / limit).to_numpy(), table["cosine"].to_numpy()
+    half = cosine[np.abs(share - 0.5).argmin()]
+    again = np.where((share > 0.5) & (share < 1), cosine, -np.inf).argmax()
+    text = (
+        f"The cosine is {half:.2f} at half the limit, {cosine[again]:.2f} again at "
+        f"{share[again]:.2f} of it, and "
+    )
+    against = share[cosine < 0]
+    return text + (f"negative from {against.min():.2f} on." if len(against) else "never negative.")
 
 
 def bowl_surface(value: Callable[[Parameters], Tensor]) -> Array:

@@ -162,6 +162,29 @@ def test_tasks_of_the_bowl_hold_the_anomalous_samples() -> None:
     assert int((everything.sum(1) > 4.5).sum()) == 3
 
 
+def test_a_stray_sample_pulls_its_task_and_not_the_outer_step() -> None:
+    theta = torch.tensor([1.0, -0.5])
+    away = teaching.STRAY - theta
+    moved = {}
+    for weight in (1.0, 0.1):
+        parts = teaching.stray_tasks(4, weight)
+        (samples, weights), _ = parts
+        assert weights.sum() == pytest.approx(weights.numel() - 1 + weight)
+        torch.testing.assert_close(samples[0, 0], teaching.STRAY)
+        turn = teaching.outer_course(theta, parts_of(parts), alpha=0.25, beta=1.0, steps=1)
+        ends = (turn[0].adapted[0], turn[1].theta, teaching.plain_step(theta, parts, 1.0))
+        moved[weight] = [((end - theta) @ away / away.norm()).item() for end in ends]
+    inner, outer, plain = moved[1.0]
+    assert inner > 0.3 and plain > 0.2 and outer < 0.02
+    assert all(
+        small < 0.5 * large for small, large in zip(moved[0.1][::2], (inner, plain), strict=True)
+    )
+
+
+def parts_of(parts):  # the same in every step
+    return lambda _: parts
+
+
 def test_inner_steps_follow_the_law_of_gradient_descent() -> None:
     train, _ = teaching.bowl_tasks(1)
     one = teaching.one_task(train, 0)
@@ -191,7 +214,19 @@ def test_orders_agree_for_small_steps_and_part_for_large_ones() -> None:
     assert table["cosine"][0] > 0.999 and table["ratio"][0] == pytest.approx(1, abs=1e-3)
     assert table["cosine"][1] < 0.9
     figure = figures_meta.orders(table, 1.05, "synthetic samples")
-    assert len(figure.axes[0].lines) == 4
+    assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 4
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == [
+        "half the\n limit",
+        "inner loop\n diverges",
+    ]
+
+
+def test_the_sentence_on_the_two_orders_follows_the_curve() -> None:
+    table = pd.DataFrame({"alpha": [0.1, 0.5, 0.7, 0.8, 0.9], "cosine": [1, 0.8, 0.99, 0.5, -0.1]})
+    words = teaching.orders_in_words(table, 1.0)
+    assert "0.80 at half the limit" in words and "0.99 again at 0.70 of it" in words
+    assert "negative from 0.90 on" in words
+    assert "never negative" in teaching.orders_in_words(table.head(3), 1.0)
 
 
 def test_a_surface_is_drawn_the_right_way_up() -> None:
