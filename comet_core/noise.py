@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from comet_core.config import UNTRAINED
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
 from comet_core.names import data_names, label
@@ -177,23 +178,34 @@ def gains(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
 
 
 def loss_table(rows: pd.DataFrame, overlap: bool = False) -> pd.DataFrame:
-    """What each method loses, and gains on plain, at the highest level, as text in points."""
+    """What each method loses, and gains on plain, at the highest level, as text in points.
+
+    A detector of its own has one row a data set, with a gain on each detector that is trained.
+    """
     lost, gained = losses(rows), gains(rows)
     lost, gained = (one[one["overlap"] == overlap] for one in (lost, gained))
     table = lost.merge(gained, on=list(KEYS), how="left", suffixes=("", "_gain"))
     table = in_order(table, rows)
     level, names = f"{100 * table['level'].iloc[0]:g} %", data_names(rows)
-    return pd.DataFrame(
-        {
-            "data": [names[name] for name in table["dataset"]],
-            "detector": [label(name) for name in table["detector"]],
-            "method": [label(name) for name in table["method"]],
-            f"lost at {level}": [_points(row, sign="") for row in table.to_dict("records")],
-            f"gain on plain at {level}": [
-                _points(row, "_gain") for row in table.to_dict("records")
-            ],
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        own = row["method"] in UNTRAINED
+        detector = label(row["detector"])
+        gain = _points(row, "_gain")
+        line = {
+            "data": names[row["dataset"]],
+            "detector": "–" if own else detector,
+            "method": label(row["method"]),
+            f"lost at {level}": _points(row, sign=""),
+            f"gain on plain at {level}": f"{gain} on {detector}" if own and gain != "–" else gain,
         }
-    )
+        key = (row["dataset"], "" if own else row["detector"], row["method"])
+        if key in lines:
+            line[f"gain on plain at {level}"] = "; ".join(
+                one[f"gain on plain at {level}"] for one in (lines.pop(key), line)
+            )
+        lines[key] = line
+    return pd.DataFrame(lines.values())
 
 
 def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) -> str:

@@ -79,6 +79,18 @@ def test_the_table_and_the_lines_tell_the_same() -> None:
     )
 
 
+def test_a_detector_of_its_own_has_one_row_a_data_set() -> None:
+    rows = noise.prepared(pd.concat([fake_evidence.rows(), fake_evidence.peers("softpatch")]))
+    table = noise.loss_table(rows)
+    own = table[table["method"] == "SoftPatch"]
+    assert own["detector"].tolist() == ["–", "–"] and own["data"].is_unique
+    assert len(table) == 2 * 2 * len(fake_evidence.LOSS) + 2
+    for gain in own.iloc[:, -1]:
+        assert gain.count(" on SimpleNet; ") == 1 and gain.endswith(" on DifferNet")
+    # In a group the trained detector's own methods come first, the others at the end.
+    assert table["data"].tolist() == sorted(table["data"], key=table["data"].tolist().index)
+
+
 def test_without_plain_or_comet_less_is_said() -> None:
     rows = fake_evidence.rows()
     text = noise.findings(noise.prepared(rows[rows["strategy"] == "soft"]), ["soft"])
