@@ -65,8 +65,8 @@ timed = "smoke" if profile == "smoke" else "paper"
 # ## What they will cost
 #
 # An epoch and the backbone's passes are timed here in the published sizes, on a few images, each
-# three times, of which the median counts, and the time grows along a straight line. Times are
-# *core* seconds: divide by the number of cores.
+# twice, of which the shorter counts, and the time grows along a straight line. Times are *core*
+# seconds: divide by the number of cores.
 
 # %% mystnb={"figure": {"name": "fig-scaling", "caption": "Processor time on this machine over the number of images, in the published sizes (in the smoke profile, in its own), with least-squares lines. Features are made up and downloaded backbones untrained, which changes no time."}, "image": {"alt": "Two panels of core seconds against images: features of both detectors, and an epoch of both detectors, plain and CoMet, each with a line through three points."}}
 training = scaling.training_times(timed, sizes)
