@@ -237,6 +237,30 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
     return "\n".join(lines)
 
 
+def overlap_findings(rows: pd.DataFrame, method: str = BASELINE) -> str:
+    """A line for each data set and detector: what a method loses under either protocol.
+
+    Args:
+        rows: of `prepared`; a data set and detector without runs of both protocols is left out.
+        method: whose loss to tell.
+    """
+    lost = in_order(losses(rows[rows["method"] == method]), rows)
+    lines = []
+    for (dataset, detector), part in lost.groupby(["dataset", "detector"], sort=False):
+        told = {bool(row["overlap"]): row for row in part.to_dict("records")}
+        if len(told) < 2:
+            continue
+        steeper = told[True]["mean"] > told[False]["mean"]
+        where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
+        lines.append(
+            f"- **{where}**: {label(method)} loses "
+            f"{_points(told[True], sign='')} points where the injected images stay in the test set "
+            f"and {_points(told[False], sign='')} where they leave it: the fall is "
+            f"{'steeper' if steeper else 'not steeper'} where they stay."
+        )
+    return "\n".join(lines)
+
+
 def in_order(table: pd.DataFrame, rows: pd.DataFrame, method: str = "method") -> pd.DataFrame:
     """A table in the order of the rows' data sets and detectors, and of `ordered` methods.
 

@@ -30,7 +30,7 @@ from comet_core.training import train
 SIZES = (2, 4, 6)
 """Images of the timed computations; large enough for a line, small enough for the book."""
 REPEATS = 2
-"""Of each timed computation, of which the shortest counts: what else a machine does only adds, and a
+"""Of each timed computation. The shortest counts: what else a machine does only adds to it, and a
 first one also warms up."""
 MISSES = 0.2
 """A line that is further than this from one of its points, as a share, is carried nowhere."""

@@ -105,13 +105,18 @@ notebook.show_table(
 # ## When the injected images stay in the test set
 #
 # Under the second protocol a test image may have been trained on. A detector that has learned it as
-# normal is then asked about it again, so the fall is steeper: it measures memory as much as damage.
-# In practice that is the situation of whoever searches the training set itself for defects. The runs
-# are those of the first figure: what is asked of a model afterwards does not change its training.
+# normal is then asked about it again, so the fall can be steeper: it measures memory as much as
+# damage. Whether it is, the lines under the figure say. In practice that is the situation of whoever
+# searches the training set itself for defects. The runs are those of the first figure: what is asked
+# of a model afterwards does not change its training.
 
 # %% mystnb={"figure": {"name": "fig-noise-overlap", "caption": "Mean I-AUROC with the injected images taken out of the test set (full marks, 95 % band) and left in it (open marks, 95 % bars)."}, "image": {"alt": "Panels for each detector and data set with solid lines without overlap and dashed lines with it, for plain training and CoMet."}}
 if overlap and rows["overlap"].any():
     notebook.show(figures_evidence.overlap_curves(rows, made_from), runs)
+
+# %% tags=["remove-input"]
+if overlap:
+    notebook.say(noise.overlap_findings(rows))
 
 # %% [markdown]
 # ## Does the model notice?
