@@ -21,6 +21,8 @@ import house  # noqa: E402
 import idea  # noqa: E402
 import pages  # noqa: E402
 
+from comet_core.config import RunConfig, TrainingSettings  # noqa: E402
+
 SITE = build.SITE
 
 
@@ -204,6 +206,23 @@ def test_a_notebook_that_needs_others_is_run_after_them() -> None:
 
 
 # -- generated pages, the extension
+
+
+def test_the_settings_of_comet_are_those_of_the_code() -> None:
+    text = pages.comet_settings()
+    assert set(pages.METHOD) <= set(TrainingSettings.model_fields)
+    trained = {"strategy", "epochs", "max_steps", "batch_size", "learning_rate", "schedule", "seed"}
+    rules = {"weight_level", "weighting"}
+    assert set(TrainingSettings.model_fields) - set(pages.METHOD) == trained | rules
+    for field in pages.METHOD:
+        default = TrainingSettings.model_fields[field].default
+        line = text.split(f"* - `{field}`\n")[1].split("* - ")[0]
+        assert line.splitlines()[1].startswith(f"  - {default}")
+    for detector, title in pages.DETECTORS:
+        run = RunConfig.from_profile({"category": "any", "detector": detector, "profile": "demo"})
+        other = run.tasks != TrainingSettings.model_fields["tasks"].default
+        assert (f"; {title} in `demo`: {run.tasks}" in text) == other
+    assert "comet_settings.md" in (build.BOOK / "method" / "equations.md").read_text()
 
 
 def test_the_ledger_at_the_front_is_what_the_notebook_showed(tmp_path: Path) -> None:
