@@ -55,6 +55,14 @@ def test_every_public_module_is_in_the_reference() -> None:
     assert {name for name in modules - documented if name.rpartition(".")[2] not in inner} == set()
 
 
+def test_the_glossary_is_in_order_and_has_the_words_of_this_book() -> None:
+    text = (build.BOOK / "reference" / "glossary.md").read_text(encoding="utf-8")
+    inside = text.split(":::{glossary}\n")[1].split(":::")[0]
+    terms = [line for line in inside.splitlines() if line and not line.startswith(" ")]
+    assert [term.lower() for term in terms] == sorted(term.lower() for term in terms)
+    assert {"dirt", "oracle", "CoMet+", "settled", "I-AUROC"} <= set(terms)
+
+
 def test_mathjax_comes_with_its_licence() -> None:
     assert "Apache License" in (build.BOOK / "vendor" / "mathjax" / "LICENSE").read_text()
 
