@@ -308,7 +308,7 @@ def show_table(
     text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
     for column in text.columns.intersection(["detector", "strategy"]):
         text[column] = text[column].map(label)
-    text.columns = [str(name).replace("_", " ") for name in text.columns]
+    text.columns = [label(str(name)).replace("_", " ") for name in text.columns]
     lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
     for row in [list(text.columns), *text.to_numpy().tolist()]:
         lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]

@@ -84,9 +84,8 @@ notebook.say(teaching.boundary_finding(table[table["boundary"] == boundary]))
 # %% tags=["remove-input"]
 told = ["boundary", "anomalous", "strategy"]
 measured = ["auroc", "caught", "false_alarms"]
-means = table.groupby(told, sort=False)[measured].mean().reset_index()
 notebook.show_table(
-    means.rename(columns={"auroc": "AUROC"}),
+    table.groupby(told, sort=False)[measured].mean().reset_index(),
     "Ellipses learned from growing training sets, on held-out points",
     "tab-boundary",
 )

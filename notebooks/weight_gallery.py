@@ -110,7 +110,7 @@ notebook.show(figures.weight_history(notebook.weight_courses(rows, samples), mad
 # %% tags=["remove-input"]
 notebook.show_table(
     notebook.dirt_table(samples),
-    f"Mean weight by kind at {100 * contamination:g} % contamination, and the weights as finders of dirt",
+    f"Mean weight by kind with {100 * contamination:g} % of injected anomalies, and the weights as finders of dirt",
     "tab-dirt",
     runs=rows,
 )

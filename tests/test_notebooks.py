@@ -280,6 +280,17 @@ def test_the_line_under_a_figure_names_categories_and_numbers(
     assert told in notebook.describe(rows)
 
 
+def test_columns_of_tables_have_the_names_that_people_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(notebook, "display", lambda data, **_: shown.append(data["text/markdown"]))
+    table = pd.DataFrame({"image_auroc": [0.5], "auroc": [0.25], "false_alarms": [1.0]})
+    notebook.show_table(table, "caption", "tab-x")
+    assert all(f" {name}\n" in shown[0] for name in ("I-AUROC", "AUROC", "false alarms"))
+    assert "auroc" not in shown[0]
+
+
 def test_a_page_that_rests_on_one_category_says_so() -> None:
     assert notebook.scope(runs_of("woven", limit=60)).startswith(
         "Measured on one category, woven, which of the embedded ones contamination costs most"
