@@ -57,8 +57,8 @@ parts = claims.judge(comparison, curves, tables.reported())
 # A claim *holds* if all of its parts do, and *does not hold* if one of them does not: most of the
 # claims say "each" or "both". Everything else is *undecided*, and more seeds may decide it. The effect
 # is the mean over the parts that measure the same, in points (hundredths), with its 95 % interval over the
-# seeds. C7 has neither parts to average nor seeds: its number is the line of the paper's table that is
-# furthest off, with the range that rounding allows.
+# seeds. C7 is about printed numbers and has no seeds: its effect is no mean but the line of the paper's table
+# that is furthest off, with the range that rounding allows.
 
 # %% tags=["remove-input"]
 notebook.show_table(
