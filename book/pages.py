@@ -15,7 +15,7 @@ import idea
 import yaml
 
 from comet_core import real_record
-from comet_core.config import RunConfig
+from comet_core.config import RunConfig, TrainingSettings
 from comet_core.detectors import make_detector
 
 BOOK = Path(__file__).resolve().parent
@@ -28,6 +28,23 @@ SHOWN = (
 TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate", "schedule")
 
 
+DETECTORS = (("simplenet", "SimpleNet"), ("differnet", "DifferNet"))
+METHOD = {
+    "kappa": ("$\\kappa$, {eq}`eq-threshold`", "1.5"),
+    "lambda_0": ("$\\lambda_0$, {eq}`eq-lambda`", "0.005"),
+    "gamma": ("$\\gamma$, {eq}`eq-lambda`", "0.5"),
+    "alpha": ("$\\alpha$, {eq}`eq-inner`", "0.0001, by Adam"),
+    "inner_steps": ("steps of the inner loop", "5"),
+    "order": ("order of the meta-gradient", "a difference of weights"),
+    "tasks": ("tasks of an outer step", "4, of 5 images each"),
+    "validation_share": ("validation part of a task", "0.3"),
+    "warmup_epochs": ("epochs with all weights at 1", "none"),
+    "refresh_every": ("epochs between two refreshes of the weights", "never refreshed"),
+    "window": ("pairs of losses that $\\Sigma$ is made of", "all so far"),
+}
+"""Settings of CoMet: what each is, and what the released code has in its place."""
+
+
 def generate(profile: str) -> dict[str, str]:
     """File name to content, of all that is generated."""
     return {
@@ -36,6 +53,7 @@ def generate(profile: str) -> dict[str, str]:
         "ledger.md": ledger(BOOK / "notebooks" / "claims.ipynb"),
         "real.md": real(ROOT / "benchmarks" / "real.json"),
         "settings.md": settings(),
+        "comet_settings.md": comet_settings(),
         "made.md": made(profile),
     }
 
@@ -86,7 +104,7 @@ def real(record: Path) -> str:
 def settings() -> str:
     """A table for each detector: what it is trained with in the profiles `demo` and `paper`."""
     tables = []
-    for name, title in (("simplenet", "SimpleNet"), ("differnet", "DifferNet")):
+    for name, title in DETECTORS:
         columns = []
         for profile in ("demo", "paper"):
             chosen = {"category": "any", "detector": name, "profile": profile}
@@ -97,6 +115,23 @@ def settings() -> str:
         header = ["setting", "`demo`", "`paper`"]
         tables.append(_table(f"tab-settings-{name}", f"Settings of {title}", header, rows))
     return "\n".join(tables)
+
+
+def comet_settings() -> str:
+    """A table of CoMet's settings: defaults, what `demo` sets instead, and the released code's."""
+    usual = TrainingSettings.model_fields
+    rows = []
+    for field, (meaning, released) in METHOD.items():
+        default = usual[field].default
+        told = [f"{default}"]
+        for name, title in DETECTORS:
+            chosen = {"category": "any", "detector": name, "profile": "demo"}
+            value = getattr(RunConfig.from_profile(chosen), field)
+            if value != default:
+                told.append(f"{title} in `demo`: {value}")
+        rows.append([f"`{field}`", meaning, "; ".join(told), released])
+    header = ["setting", "what it is", "here", "released code"]
+    return _table("tab-settings-comet", "Settings of CoMet", header, rows)
 
 
 def made(profile: str) -> str:

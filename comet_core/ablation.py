@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, get_args
 import pandas as pd
 
 from comet_core.config import RunConfig, Schedule
-from comet_core.effects import OPEN, points, side, with_interval
+from comet_core.effects import OPEN, points, side, unsettled, with_interval
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.experiments import expand
 from comet_core.names import label
-from comet_core.statistics import Interval, paired_difference
+from comet_core.statistics import LEVEL, Interval, paired_difference
 
 SCHEDULES = get_args(Schedule)
 NEVER = 10**6
@@ -136,7 +136,7 @@ def finding(part: pd.DataFrame) -> str:
     largest = (part[["low", "high"]].abs().max(axis=1)).max()
     if pd.isna(largest):
         return "one seed cannot tell an effect from chance"
-    return f"not settled; no effect larger than {points(largest, '')} points fits"
+    return unsettled(float(largest))
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def drawn(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_words(table: pd.DataFrame) -> str:
-    """How many of the settings have an effect that the runs settle."""
+    """How many of the settings have an effect that the runs settle, and how many chance would."""
     rest = table[table["setting"] != ""]
     settled = [
         str(part["title"].iloc[0])
@@ -177,7 +177,12 @@ def in_words(table: pd.DataFrame) -> str:
     number = rest["setting"].nunique()
     if not settled:
         return f"For none of the {number} settings is an effect settled at this number of seeds."
-    return f"An effect is settled for {len(settled)} of {number} settings: {'; '.join(settled)}."
+    intervals = int((rest["high"] - rest["low"] > 0).sum())
+    return (
+        f"An effect is settled for {len(settled)} of {number} settings: {'; '.join(settled)}. "
+        f"There are {intervals} intervals at {100 * LEVEL:.0f} %, so that chance alone would be "
+        f"expected to settle {(1 - LEVEL) * intervals:.1f} of them if no setting had any effect."
+    )
 
 
 def written(value: Any) -> str:

@@ -74,7 +74,7 @@ def _beside(name: str, rows: pd.DataFrame) -> str:
     other = rows[rows["name"] == DEPARTURES[name].against]
     if name == "A2 as released":
         share = 100 * own["outer_share"].mean()
-        return f"the outer steps make {share:.2g} % of the way that the weights go"
+        return f"the outer steps account for {share:.2g} % of the distance that the weights travel"
     if name == "A5":
         return (
             f"weights of 0: {100 * own['zero_weights'].mean():.0f} % of the patches, "
@@ -119,7 +119,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
             "I-AUROC, points": with_interval(
                 Interval(line["mean"], line["low"], line["high"], line["n"])
             ),
-            "seen beside": line["beside"] or "–",
+            "also observed": line["beside"] or "–",
         }
         for line in table.to_dict("records")
     )

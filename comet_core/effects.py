@@ -11,6 +11,8 @@ from comet_core.statistics import Interval
 from comet_core.tables import MINUS
 
 UP, DOWN, OPEN = "above", "below", "open"
+WIDE = 0.1
+"""An interval that allows effects beyond this, ten points, is told to settle next to nothing."""
 
 
 def side(found: Interval, bound: float = 0.0) -> str:
@@ -42,6 +44,13 @@ def with_interval(found: Interval) -> str:
     return f"{points(found.mean)} [{points(found.low)}, {points(found.high)}]"
 
 
+def unsettled(largest: float) -> str:
+    """What an interval that settles nothing still allows, given its end that is furthest from 0."""
+    if largest > WIDE:
+        return "not settled, and the seeds lie so far apart that next to nothing is known"
+    return f"not settled; no effect larger than {points(largest, sign='')} points fits"
+
+
 def finding(subject: str, found: Interval, value: str = "I-AUROC") -> str:
     """One sentence on what a change does, or how large an effect the runs allow.
 
@@ -56,11 +65,8 @@ def finding(subject: str, found: Interval, value: str = "I-AUROC") -> str:
         told = f"{points(found.mean)} points in the one seed that was run"
         return f"{subject}: {told}, which cannot tell an effect from chance."
     if side(found) == OPEN:
-        largest = points(max(abs(found.low), abs(found.high)), sign="")
-        return (
-            f"{subject}: {points(found.mean)} points of {value}, not settled; no effect larger "
-            f"than {largest} points fits."
-        )
+        largest = max(abs(found.low), abs(found.high))
+        return f"{subject}: {points(found.mean)} points of {value}, {unsettled(largest)}."
     word = "raises" if side(found) == UP else "lowers"
     ends = sorted((abs(found.low), abs(found.high)))
     return (

@@ -33,6 +33,7 @@ from comet_core import notebook
 from comet_core.config import Strategy
 from comet_core.detectors import DETECTORS as KNOWN_DETECTORS
 from comet_core.errors import InputError
+from comet_core.names import enumerated
 
 DETECTORS = ("simplenet", "differnet")
 """The detectors of the paper: trained by gradient descent, so every strategy applies to them."""
@@ -95,6 +96,19 @@ EVIDENCE: dict[str, Evidence] = {
     ),
 }
 """The grid of each profile. `demo` is what two cores compute in minutes."""
+
+
+def scope(rows: pd.DataFrame) -> str:
+    """One sentence on how little of a data set runs stand for: their categories by name."""
+    names = [one.replace("_", " ") for one in dict.fromkeys(rows["category"])]
+    number = "one category" if len(names) == 1 else f"{len(names)} categories"
+    sentence = f"Measured on {number}, {enumerated(names)}"
+    if rows["synthetic"].all() and names == [COSTLY]:
+        sentence += (
+            ", which of the embedded ones contamination costs most ({doc}`noise_curves`): "
+            "elsewhere there is less to win and to lose"
+        )
+    return sentence + "."
 
 
 def curves(

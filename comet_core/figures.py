@@ -89,8 +89,8 @@ def in_house_style(draw: Drawing) -> Drawing:
 def weight_gallery(samples: pd.DataFrame, note: str, columns: int = 6) -> Figure:
     """Training images of each category with their confidence weights.
 
-    Of each kind those are shown whose weights are evenly spaced in rank, from the highest to the
-    lowest, so nobody has picked them.
+    Of each kind the highest and the lowest weight are shown, and those evenly spaced in rank
+    between them where there are more columns than that, so nobody has picked them.
 
     Args:
         samples: category, path, truth, score, weight; one row a training image.

@@ -203,7 +203,8 @@ def false_discoveries(table: pd.DataFrame, note: str) -> Figure:
         note: what it was made from.
 
     Returns:
-        A figure with a panel for each contamination. Below the diagonal the control holds.
+        A figure with a panel for each contamination. Below the diagonal the control holds. A rate
+        beyond the panel has an arrow at its upper edge, with its value in per cent.
     """
     shares = sorted(table["contamination"].unique())
     figure = Figure(figsize=(WIDTH, 2.9))
@@ -220,6 +221,19 @@ def false_discoveries(table: pd.DataFrame, note: str) -> Figure:
             colour, marker = LINES[place % len(LINES)], "os^DvPX*"[place % 8]
             axes.vlines(x, part["low"].clip(lower=0), part["high"], color=colour, lw=0.9)
             axes.plot(x, part["fdr"], marker, color=colour, ms=4.5, label=law)
+            for where, rate in zip(x, part["fdr"], strict=True):
+                if rate > top:
+                    axes.annotate(
+                        f"{100 * rate:.0f} %",
+                        (where, top),
+                        (where, 0.88 * top),
+                        color=INK,
+                        fontsize=7.5,
+                        ha="center",
+                        va="top",
+                        bbox={"color": "#F2F2F2", "pad": 0.4},
+                        arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2},
+                    )
         axes.set_title(f"{100 * share:g} % anomalous", fontsize=9)
         axes.set_xticks(levels, [f"{100 * level:g}" for level in levels])
     panels[0].set(xlim=(0, top), ylim=(0, top))

@@ -23,6 +23,7 @@ PATHS: dict[str, dict[str, Any]] = {
     "inner": {"color": LINES[0], "marker": ">", "lw": 1.2, "ms": 4.5},
     "first order": {"color": LINES[1], "marker": "s", "lw": 1.6, "ms": 4},
     "second order": {"color": LINES[2], "marker": "D", "lw": 1.6, "ms": 4},
+    "plain step": {"color": LINES[1], "marker": "s", "lw": 1.6, "ms": 4},
 }
 """How a path looks, by what it is."""
 NAMES = {"theta": r"outer: $\theta$", "inner": r"inner: $\theta \to \theta'$"}
@@ -37,6 +38,7 @@ class Panel:
         surface: of `teaching.bowl_surface`.
         paths: what it is, one of `PATHS`, and its places (K, 2).
         train, validation: samples (m, 2) to show, if any.
+        view: from, to in either parameter; the whole surface if left out.
     """
 
     title: str
@@ -44,6 +46,7 @@ class Panel:
     paths: Sequence[tuple[str, Tensor]] = field(default_factory=list)
     train: Tensor | None = None
     validation: Tensor | None = None
+    view: tuple[tuple[float, float], tuple[float, float]] = BOWL_VIEW
 
 
 @in_house_style
@@ -73,7 +76,7 @@ def descent(panels: Sequence[Panel], note: str, columns: int = 2) -> Figure:
             axes.plot(*places[0], "o", color=INK, ms=4)
             if name != "inner":
                 axes.plot(places[1:-1, 0], places[1:-1, 1], ".", color=PATHS[name]["color"], ms=4)
-        axes.set(xlim=BOWL_VIEW[0], ylim=BOWL_VIEW[1], aspect="equal", xticks=[], yticks=[])
+        axes.set(xlim=panel.view[0], ylim=panel.view[1], aspect="equal", xticks=[], yticks=[])
         axes.set_title(panel.title, fontsize=9.5)
     for axes in grid[:: max(1, columns)]:
         axes.set_ylabel(r"$\theta_2$")
@@ -148,15 +151,22 @@ def orders(table: pd.DataFrame, largest: float, note: str) -> Figure:
         largest: the alpha beyond which the inner loop diverges.
         note: what it was made from.
     """
-    figure = Figure(figsize=(WIDTH, 3.1))
-    axes = figure.subplots()
-    axes.axhline(0, color=QUIET, lw=0.8)
-    axes.axvline(largest, color=QUIET, lw=1, ls=(0, (5, 3)))
-    axes.plot(table["alpha"], table["cosine"], color=LINES[0], lw=1.8, label="cosine of the angle")
-    axes.plot(
-        table["alpha"], table["ratio"], "--", color=LINES[1], lw=1.8, label="second / first, length"
-    )
-    axes.text(largest, 0.1, " inner loop\n diverges", color=QUIET, va="bottom", fontsize=9)
-    axes.set(xlabel=r"inner step $\alpha$", ylim=(-1.05, 1.25), xlim=(0, table["alpha"].max()))
-    axes.legend(loc="lower left", fontsize=9)
+    figure = Figure(figsize=(WIDTH, 4.2))
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[1.5, 1])
+    for axes, column, colour, limits, title in zip(
+        panels,
+        ("cosine", "ratio"),
+        LINES,
+        ((-1.05, 1.1), (0, 1.25)),
+        ("cosine of the angle", "second / first, length"),
+        strict=False,
+    ):
+        axes.axhline(0, color=QUIET, lw=0.8)
+        for place in (largest / 2, largest):
+            axes.axvline(place, color=QUIET, lw=1, ls=(0, (5, 3)))
+        axes.plot(table["alpha"], table[column], color=colour, lw=1.8)
+        axes.set(ylabel=title, ylim=limits)
+    for place, told in ((largest / 2, " half the\n limit"), (largest, " inner loop\n diverges")):
+        panels[0].text(place, 0.1, told, color=QUIET, va="bottom", fontsize=9)
+    panels[1].set(xlabel=r"inner step $\alpha$", xlim=(0, table["alpha"].max()))
     return _noted(figure, note)

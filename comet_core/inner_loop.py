@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from comet_core import records
-from comet_core.effects import OPEN, points, side, with_interval
+from comet_core.effects import OPEN, points, side, unsettled, with_interval
 from comet_core.evidence import BASELINE, METHOD
 from comet_core.names import label
 from comet_core.statistics import Interval, paired_difference
@@ -25,6 +25,8 @@ WITHOUT = {"meta": BASELINE, METHOD: "soft"}
 LOOP = "the inner loop"
 PARTS = ("all of it", "fewer images a step", LOOP)
 """Of the effect of meta-learning: the whole, and its two parts."""
+STRONGER = (1.0, 10.0)
+"""Inner steps to try with DifferNet: a thousand and ten thousand times the default."""
 COLUMNS = ["category", "contamination", "detector", "strategy", "inner_steps", "epochs", "seed"]
 """What tells the runs of a record apart; beside it they have `MEASURED`."""
 MEASURED = ["synthetic", "image_auroc"]
@@ -41,6 +43,36 @@ def grids(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {"strategy": list(WITHOUT), "inner_steps": 0},
     )
     return [{**base, **way} for base in bases for way in ways]
+
+
+def stronger(base: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """CoMet with inner steps of other lengths, to ask whether one that long is felt.
+
+    Args:
+        base: a grid whose strategy and alpha are set here.
+    """
+    return [{**base, "strategy": METHOD, "alpha": list(STRONGER)}]
+
+
+def stronger_in_words(rows: pd.DataFrame, without: pd.DataFrame) -> str:
+    """By how much runs with longer inner steps differ from those without an inner loop.
+
+    Args:
+        rows: of `experiments.run(stronger(base))`, of one detector.
+        without: of `experiments.run(grids([base]))`; others may be among them.
+    """
+    keys = ["category", "detector", "seed"]
+    control = without[(without["strategy"] == METHOD) & (without["inner_steps"] == 0)]
+    both = rows.merge(control[[*keys, "image_auroc"]], on=keys, suffixes=("", "_control"))
+    both = both.assign(change=(both["image_auroc"] - both["image_auroc_control"]).abs())
+    told = []
+    for alpha, group in both.groupby("alpha"):
+        count, most = int((group["change"] > 0).sum()), group["change"].max()
+        ending = f", by {points(most, sign='')} points at most" if count else ""
+        told.append(f"with α = {alpha:g}, {count} of {len(group)} runs differ{ending}")
+    return f"{label(str(rows['detector'].iloc[0]))}, CoMet against no inner loop: " + (
+        "; ".join(told) + "."
+    )
 
 
 def lengths(base: Mapping[str, Any], epochs: Sequence[int]) -> list[dict[str, Any]]:
@@ -177,8 +209,7 @@ def in_words(table: pd.DataFrame) -> str:
         elif loop.low == loop.high == 0:
             verdict = "no run differs"
         else:
-            largest = points(max(abs(loop.low), abs(loop.high)), sign="")
-            verdict = f"not settled, but no more than {largest} points fit"
+            verdict = unsettled(max(abs(loop.low), abs(loop.high)))
         *data, detector = map(str, name)
         subject = ", ".join([*(one.replace("_", " ") for one in data), label(detector)])
         words.append(

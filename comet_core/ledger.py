@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from comet_core.claims import CLAIMS, FAILS, HOLDS, NOT_RUN, UNDECIDED, VERDICTS, union
+from comet_core.claims import ARITHMETIC, CLAIMS, FAILS, HOLDS, NOT_RUN, UNDECIDED, VERDICTS, union
 from comet_core.effects import points, with_interval
 from comet_core.statistics import Interval, bootstrap_interval
 
@@ -24,9 +24,9 @@ def verdicts(parts: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a claim: claim, statement, verdict; `holds`, `does not hold`, `undecided` and
-        `not run`, its numbers of parts; measure, mean, low, high, n: the mean over the parts that
-        share the measure of the first, interval over seeds (for C7, the part furthest off); data
-        and runs of all parts.
+        `not run`, its numbers of parts; `effects`, of each measure the mean over its parts with the
+        interval over seeds (for C7, the part furthest off with what rounding allows); data and runs
+        of all parts.
     """
     lines = []
     for claim, statement in CLAIMS.items():
@@ -38,7 +38,7 @@ def verdicts(parts: pd.DataFrame) -> pd.DataFrame:
                 "statement": statement,
                 "verdict": combine(of_claim["verdict"]),
                 **counts,
-                **_overall(of_claim),
+                "effects": _effects(of_claim),
                 "data": union(of_claim["data"]),
                 "runs": union(of_claim["runs"]),
             }
@@ -61,16 +61,18 @@ def combine(of_parts: Iterable[str]) -> str:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The ledger as text: claim, verdict, effect in points with its interval, parts, data, runs."""
+    """The ledger as text: claim, verdict, effects in points with intervals, parts, data, runs."""
     lines = []
     for line in table.to_dict("records"):
-        found = Interval(line["mean"], line["low"], line["high"], line["n"])
         counts = [f"{line[verdict]} {verdict}" for verdict in VERDICTS if line[verdict]]
         lines.append(
             {
                 "claim": f"{line['claim']}: {line['statement']}",
                 "verdict": line["verdict"],
-                "effect, points": f"{line['measure']}: {with_interval(found)}",
+                "effect, points": "; ".join(
+                    f"{measure}: {_told(found)}" for measure, found in line["effects"].items()
+                )
+                or "–",
                 "parts": ", ".join(counts),
                 "data": ", ".join(line["data"]) or "–",
                 "runs": len(line["runs"]),
@@ -86,7 +88,7 @@ def drawn(parts: pd.DataFrame) -> pd.DataFrame:
 
 def arithmetic(parts: pd.DataFrame) -> pd.DataFrame:
     """The lines of C7 as text."""
-    lines = parts[parts["claim"] == "C7"].to_dict("records")
+    lines = parts[parts["claim"] == ARITHMETIC].to_dict("records")
     return pd.DataFrame(
         {
             "line": line["where"],
@@ -105,7 +107,7 @@ def in_words(parts: pd.DataFrame) -> str:
     against = parts[parts["verdict"] == FAILS]
     told = [
         f"{part['claim']}, {part['where']} ({part['measure']}, "
-        f"{with_interval(Interval(part['mean'], part['low'], part['high'], 0))})"
+        f"{with_interval(Interval.of(part)) if part['seeds'] else _rounded(Interval.of(part))})"
         for part in against.to_dict("records")
     ]
     ending = f" These parts speak against: {'; '.join(told)}." if told else ""
@@ -122,16 +124,27 @@ def hashes(parts: pd.DataFrame) -> str:
     return "\n\n".join(blocks)
 
 
-def _overall(parts: pd.DataFrame) -> dict[str, object]:
-    """What the ledger tells of a claim in one number; see `ledger`."""
-    if parts.empty:
-        return {"measure": "", **Interval(math.nan, math.nan, math.nan, 0)._asdict()}
-    first = parts["measure"].iloc[0]
-    alike = parts[parts["measure"] == first]
-    if not any(alike["seeds"]):
-        worst = alike.loc[alike["mean"].abs().fillna(0).idxmax()]
-        found = Interval(worst["mean"], worst["low"], worst["high"], worst["n"])
-    else:
-        run = [seeds for seeds in alike["seeds"] if seeds]
-        found = bootstrap_interval(pd.DataFrame(run).dropna(axis=1).mean())
-    return {"measure": first, **found._asdict()}
+def _effects(parts: pd.DataFrame) -> dict[str, Interval]:
+    """What the ledger tells of a claim, one number for each of its measures; see `verdicts`."""
+    found = {}
+    for measure, alike in parts.groupby("measure", sort=False):
+        if (alike["claim"] == ARITHMETIC).any():
+            worst = alike.iloc[int(alike["mean"].abs().to_numpy().argmax())]
+            found[f"{measure}, the line furthest off"] = Interval.of(worst)
+        else:
+            run = [seeds for seeds in alike["seeds"] if seeds]
+            common = pd.DataFrame(run).dropna(axis=1).mean()
+            found[str(measure)] = bootstrap_interval(common)
+    return found
+
+
+def _told(found: Interval) -> str:
+    """An effect as the table tells it: a number without seeds is one of `ARITHMETIC`."""
+    if math.isnan(found.mean):
+        return "not run"
+    return with_interval(found) if found.n else _rounded(found)
+
+
+def _rounded(found: Interval) -> str:
+    """A difference of printed numbers in points, and what their rounding allows."""
+    return f"{points(found.mean)} (rounding allows {points(found.low)} to {points(found.high)})"

@@ -10,6 +10,7 @@ NAMES = {"mvtec_ad": "MVTec AD", "ksdd2": "KSDD2", "ksdd2_clean": "KSDD2", "viad
 """Data sets as people write them."""
 LABELS = {
     "image_auroc": "I-AUROC",
+    "auroc": "AUROC",
     "precision": "precision",
     "recall": "recall",
     "f1": "F1",

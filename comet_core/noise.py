@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from comet_core.config import UNTRAINED
 from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
 from comet_core.names import data_names, label
@@ -177,23 +178,34 @@ def gains(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
 
 
 def loss_table(rows: pd.DataFrame, overlap: bool = False) -> pd.DataFrame:
-    """What each method loses, and gains on plain, at the highest level, as text in points."""
+    """What each method loses, and gains on plain, at the highest level, as text in points.
+
+    A detector of its own has one row a data set, with a gain on each detector that is trained.
+    """
     lost, gained = losses(rows), gains(rows)
     lost, gained = (one[one["overlap"] == overlap] for one in (lost, gained))
     table = lost.merge(gained, on=list(KEYS), how="left", suffixes=("", "_gain"))
     table = in_order(table, rows)
     level, names = f"{100 * table['level'].iloc[0]:g} %", data_names(rows)
-    return pd.DataFrame(
-        {
-            "data": [names[name] for name in table["dataset"]],
-            "detector": [label(name) for name in table["detector"]],
-            "method": [label(name) for name in table["method"]],
-            f"lost at {level}": [_points(row, sign="") for row in table.to_dict("records")],
-            f"gain on plain at {level}": [
-                _points(row, "_gain") for row in table.to_dict("records")
-            ],
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in table.to_dict("records"):
+        own = row["method"] in UNTRAINED
+        detector = label(row["detector"])
+        gain = _points(row, "_gain")
+        line = {
+            "data": names[row["dataset"]],
+            "detector": "–" if own else detector,
+            "method": label(row["method"]),
+            f"lost at {level}": _points(row, sign=""),
+            f"gain on plain at {level}": f"{gain} on {detector}" if own and gain != "–" else gain,
         }
-    )
+        key = (row["dataset"], "" if own else row["detector"], row["method"])
+        if key in lines:
+            line[f"gain on plain at {level}"] = "; ".join(
+                one[f"gain on plain at {level}"] for one in (lines.pop(key), line)
+            )
+        lines[key] = line
+    return pd.DataFrame(lines.values())
 
 
 def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) -> str:
@@ -222,6 +234,30 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
             gain = _points(ahead.iloc[0].to_dict())
             line += f"; {label(METHOD)} minus {label(BASELINE)} is {gain} there"
         lines.append(line + ".")
+    return "\n".join(lines)
+
+
+def overlap_findings(rows: pd.DataFrame, method: str = BASELINE) -> str:
+    """A line for each data set and detector: what a method loses under either protocol.
+
+    Args:
+        rows: of `prepared`; a data set and detector without runs of both protocols is left out.
+        method: whose loss to tell.
+    """
+    lost = in_order(losses(rows[rows["method"] == method]), rows)
+    lines = []
+    for (dataset, detector), part in lost.groupby(["dataset", "detector"], sort=False):
+        told = {bool(row["overlap"]): row for row in part.to_dict("records")}
+        if len(told) < 2:
+            continue
+        steeper = told[True]["mean"] > told[False]["mean"]
+        where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
+        lines.append(
+            f"- **{where}**: {label(method)} loses "
+            f"{_points(told[True], sign='')} points where the injected images stay in the test set "
+            f"and {_points(told[False], sign='')} where they leave it: the fall is "
+            f"{'steeper' if steeper else 'not steeper'} where they stay."
+        )
     return "\n".join(lines)
 
 

@@ -214,19 +214,32 @@ def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
+    names = data_names(rows)
     if rows["synthetic"].all():
-        stood_for = dict.fromkeys(NAMES.get(name, name) for name in rows["dataset"])
-        source = "synthetic stand-in for " + ", ".join(stood_for)
-    else:
-        source = ", ".join(data_names(rows).values())
+        names = {name: NAMES.get(name, name) for name in names}
+    told = {
+        f"{names[str(dataset)]}{_contents(part, str(dataset))}": None
+        for dataset, part in rows.groupby("dataset", sort=False)
+    }
     parts = [
-        source,
+        ("synthetic stand-in for " if rows["synthetic"].all() else "") + ", ".join(told),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
         ", ".join(label(one) for one in rows["detector"].unique()),
         ", ".join(label(one) for one in rows["strategy"].unique()),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",
     ]
     return " · ".join(parts)
+
+
+def _contents(rows: pd.DataFrame, dataset: str) -> str:
+    """Categories of a data set and, where not all are used, its training images, in brackets."""
+    categories = [one for one in dict.fromkeys(rows["category"]) if one != dataset.split("_")[0]]
+    told = [f"{len(categories)} categories" if len(categories) > 3 else ", ".join(categories)]
+    if "train_limit" in rows and rows["train_limit"].notna().all():
+        limits = sorted({int(one) for one in rows["train_limit"]})
+        told.append(f"{' or '.join(map(str, limits))} images")
+    told = [one.replace("_", " ") for one in told if one]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def show(
@@ -298,7 +311,7 @@ def show_table(
     text = text.astype(str).replace({"nan": "–", "True": "yes", "False": "no"})
     for column in text.columns.intersection(["detector", "strategy"]):
         text[column] = text[column].map(label)
-    text.columns = [str(name).replace("_", " ") for name in text.columns]
+    text.columns = [label(str(name)).replace("_", " ") for name in text.columns]
     lines = [f"```{{list-table}} {caption}", f":name: {name}", ":header-rows: 1", ""]
     for row in [list(text.columns), *text.to_numpy().tolist()]:
         lines += [f"{'* -' if not i else '  -'} {cell}" for i, cell in enumerate(row)]

@@ -49,6 +49,9 @@ notebook.begin(globals())
 rows = experiments.run(audit.grid(base), engine=engine, execute=audit.execute)
 effects = audit_report.measured(rows)
 
+# %% tags=["remove-input"]
+notebook.say(evidence.scope(rows))
+
 # %% [markdown]
 # ## What each is worth here
 #

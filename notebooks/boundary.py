@@ -10,7 +10,7 @@
 # %% tags=["parameters"]
 boundary: int = 6  # boundary points in the training set
 anomalous: list[int] = [0, 3, 6, 9, 12]  # anomalous points, beside 90 nominal ones
-drawn: list[int] = [0, 6, 12]  # of these, the ones to draw
+drawn: list[int] = [0, 9, 12]  # of these, the ones to draw
 seeds: int = 3  # repetitions: points, initialisation and batches
 epochs: int = 60  # of training
 profile: str = "demo"  # size of the experiment: smoke (two seeds) or as above
@@ -77,8 +77,9 @@ notebook.say(teaching.boundary_finding(table[table["boundary"] == boundary]))
 
 # %% [markdown]
 # The detector's own threshold $t$ as an alarm, in the mean over the seeds: *caught* is the share of
-# held-out anomalous points beyond the line, *false alarms* that of good ones, half of which are
-# boundary points.
+# held-out anomalous points beyond the line, *false alarms* that of good ones. Half of those are
+# boundary points, far more than any training set here holds: where none was trained on, nearly all
+# of them lie beyond the line, which by itself makes a share of one half.
 
 # %% tags=["remove-input"]
 told = ["boundary", "anomalous", "strategy"]
@@ -96,11 +97,12 @@ notebook.show_table(
 # ## A detector that bends
 #
 # An ellipse is stiff: to include the cluster it has to include much else. DifferNet's flow, on the
-# same points, can bend. It is asked the same question.
+# same points, can bend. It is asked the same question, without anomalous points and with the three
+# largest numbers of them.
 
 # %%
-extremes = [(boundary, 0), (boundary, max(anomalous))]
-flows = teaching.learn_all("flow", ("plain", "comet"), extremes, 2, epochs)
+asked = [(boundary, number) for number in dict.fromkeys([0, *anomalous[-3:]])]
+flows = teaching.learn_all("flow", ("plain", "comet"), asked, 2, epochs)
 
 # %% mystnb={"figure": {"name": "fig-boundary-flow", "caption": "The same for a small DifferNet flow. It grows an arm around the anomalous points where it can."}, "image": {"alt": "Scatter plots with curved boundaries, plain on the left, CoMet on the right."}}
 notebook.show(figures_teaching.boundaries(flows, note.format("DifferNet flow", 2)))

@@ -56,7 +56,9 @@ parts = claims.judge(comparison, curves, tables.reported())
 #
 # A claim *holds* if all of its parts do, and *does not hold* if one of them does not: most of the
 # claims say "each" or "both". Everything else is *undecided*, and more seeds may decide it. The effect
-# is the mean over the parts that measure the same, in points (hundredths).
+# is the mean over the parts that measure the same, in points (hundredths), with its 95 % interval over the
+# seeds. C7 is about printed numbers and has no seeds: its effect is no mean but the line of the paper's table
+# that is furthest off, with the range that rounding allows.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -131,9 +133,21 @@ notebook.show_table(
 # : CoMet minus `meta` is what soft confidence adds, CoMet minus `soft` what meta-learning adds. A step of
 #   meta-learning also sees fewer images; how much of what it adds is the inner loop, {numref}`fig-inner-loop-real` tells.
 #
-# Each part has an interval of its own and is not corrected for the number of parts. For *holds*, which needs all
-# of them, that is strict; of *does not hold*, which needs one, a claim with twelve true parts runs a
-# small risk by chance alone.
+# ## How the intervals are made
+#
+# All intervals of this book are at 95 % and come from {mod}`comet_core.statistics`. A *level*, such as the mean
+# I-AUROC of one method, has Student's t interval: the categories are averaged within each seed, and the seeds are the
+# sample. A *difference* between two methods is taken in runs that agree in everything else, seed and injected images
+# included, and has a bootstrap interval: the mean of each seed is drawn again and again with replacement, the middle
+# 95 % of the means are kept, and both arms are stretched by $t / z \cdot \sqrt{n / (n - 1)}$, since for a handful of
+# seeds they would be too short. For normal differences that agrees with the paired t-test; for skewed ones the interval
+# stays skewed. Three seeds are few for either, and such intervals are rough. Elsewhere in the book, where the question
+# is whether a gain would hold in other categories and there are several, the categories are drawn in place of the seeds.
+#
+# Each part has an interval of its own and is not corrected for the number of parts, and no more is the effect that the
+# ledger averages over them. For *holds*, which needs all of them, that is strict; of *does not hold*, which needs one,
+# a claim with twelve true parts runs a risk by chance alone: each interval misses its effect on the wrong side in about
+# one case of forty.
 
 # %% [markdown]
 # ## Provenance

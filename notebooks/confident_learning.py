@@ -19,7 +19,13 @@ profile: str = "demo"  # size of the real run: smoke, demo or paper
 import pandas as pd
 import torch
 
-from comet_core import confidence, experiments, figures_teaching, interactive, notebook
+from comet_core import (
+    confidence,
+    experiments,
+    figures_teaching,
+    interactive,
+    notebook,
+)
 
 notebook.begin(globals())
 
@@ -44,7 +50,8 @@ scores = torch.tensor([1.5, 9.0, 1.2, 1.8, 1.0, 3.4, 1.4, 2.0, 1.3, 1.7])
 ordered = torch.sort(scores)[0]
 q1 = ordered[2] + 0.25 * (ordered[3] - ordered[2])
 q3 = ordered[6] + 0.75 * (ordered[7] - ordered[6])
-print(f"Q1 = {q1:.3f}, Q3 = {q3:.3f}, and the middle half is {q3 - q1:.3f} wide")
+print(f"Q1 = {q1:.3f}, Q3 = {q3:.3f}")
+print(f"the middle half is {q3 - q1:.3f} wide")
 
 # %% [markdown]
 # From $Q_3$ we go $\kappa$ times that width further up.
@@ -67,7 +74,8 @@ confidence.quartiles(scores), confidence.iqr_threshold(scores, kappa)
 # %%
 weights = (t / scores).clamp(max=1)
 for score, weight in zip(scores, weights, strict=True):
-    print(f"score {score:3.1f}   weight {weight:.2f}  {'█' * round(20 * weight.item())}")
+    bar = "█" * round(20 * weight.item())
+    print(f"score {score:3.1f}   weight {weight:.2f}  {bar}")
 
 # %% mystnb={"figure": {"name": "fig-ten-scores", "caption": "The ten scores and their weights. The grey band is the middle half, from the first to the third quartile; dashed, the threshold. Left of it the weight is 1, right of it the weight falls like one over the score."}, "image": {"alt": "Ten points on a curve that is 1 up to the threshold and falls beyond it."}}
 ten = pd.DataFrame({"score": scores, "truth": "unknown"})
@@ -85,7 +93,8 @@ notebook.show(figures_teaching.weights_at(ten, [kappa], "ten numbers, made up"))
 # %%
 losses = scores / 2
 plain, soft = losses, weights * losses
-pd.DataFrame({"score": scores, "weight": weights, "loss": plain, "weighted": soft}).round(3)
+columns = {"score": scores, "weight": weights}
+pd.DataFrame(columns | {"loss": plain, "weighted": soft}).round(3)
 
 # %% tags=["remove-input"]
 worst = scores.argmax()
@@ -105,9 +114,9 @@ notebook.say(
 # w = t / a = 1/2 means t = a / 2, and t = Q3 + kappa (Q3 - Q1).
 a = scores.max()
 half = (a / 2 - q3) / (q3 - q1)
-assert torch.isclose(
-    confidence.confidence_weights(a, confidence.iqr_threshold(scores, half)), torch.tensor(0.5)
-)
+at_half = confidence.iqr_threshold(scores, half)
+weight = confidence.confidence_weights(a, at_half)
+assert torch.isclose(weight, torch.tensor(0.5))
 print(f"kappa = {half:.2f}")
 
 # %% [markdown]
@@ -119,7 +128,8 @@ print(f"kappa = {half:.2f}")
 # A loss that grows with the score is thus cut off at t: an outlier has bounded influence.
 for far in (t.item(), 9.0, 90.0, 9000.0):
     some = torch.tensor([1.0, far])
-    assert torch.allclose(confidence.confidence_weights(some, t) * some, some.clamp(max=t.item()))
+    added = confidence.confidence_weights(some, t) * some
+    assert torch.allclose(added, some.clamp(max=t.item()))
 assert torch.allclose(weights * scores, torch.minimum(scores, t))
 print(f"every image beyond the threshold adds t / 2 = {t / 2:.3f}")
 
@@ -133,12 +143,14 @@ for spoiled in (2, 3):
     dirty = ordered.clone()
     dirty[-spoiled:] = 100
     threshold = confidence.iqr_threshold(dirty, kappa)
-    lowest.append(confidence.confidence_weights(dirty, threshold).min().item())
-    print(f"{spoiled} spoiled: t = {threshold:.1f}, lowest weight {lowest[-1]:.2f}")
+    least = confidence.confidence_weights(dirty, threshold).min().item()
+    lowest.append(least)
+    print(f"{spoiled} spoiled: t = {threshold:.1f}, lowest {least:.2f}")
 # Q3 lies at position 6.75, between the numbers at 6 and 7. Two spoiled ones sit at 8 and 9. The third
 # sits at 7, and drags Q3 and with it t up to its own height: all weights are 1 again.
 # The rule can stand less than a quarter of dirt, whatever kappa is.
-assert (lowest[0] < 0.1 or kappa > 12) and (lowest[1] == 1 or kappa < 0.34)
+assert lowest[0] < 0.1 or kappa > 12
+assert lowest[1] == 1 or kappa < 0.34
 
 # %% [markdown]
 # ## A real run
@@ -164,7 +176,7 @@ rows = experiments.run(
     }
 )
 samples = notebook.training_samples(rows, root)
-made_from = f"{rows['category'].iloc[0]} · {notebook.describe(rows)}"
+made_from = notebook.describe(rows)
 
 # %% [markdown]
 # Three values of $\kappa$ on these scores. With $\kappa = 0$ a quarter of all images counts less,
@@ -172,7 +184,16 @@ made_from = f"{rows['category'].iloc[0]} · {notebook.describe(rows)}"
 # lie beyond and the circles do not. The colours are the truth, which the detector did not see.
 
 # %% mystnb={"figure": {"name": "fig-three-kappas", "caption": "Scores and weights of the training images of one category for three values of kappa. Grey band: first to third quartile. Dashed: the threshold."}, "image": {"alt": "Three panels with points on the weight curve; the threshold lies further right in each."}}
-notebook.show(figures_teaching.weights_at(samples, (0, 1.5, 5), made_from, logarithmic=True), rows)
+kappas = (0, 1.5, 5)
+notebook.show(
+    figures_teaching.weights_at(
+        samples,
+        kappas,
+        made_from,
+        logarithmic=True,
+    ),
+    rows,
+)
 
 # %% [markdown]
 # Now turn it yourself. The scores stay as they are; training again with another $\kappa$ would
@@ -199,11 +220,12 @@ bad = torch.tensor((samples["truth"] == "anomalous").tolist())
 good = torch.tensor((samples["truth"] == "nominal").tolist())
 gaps = {}
 for step in range(61):
-    w = confidence.confidence_weights(of, confidence.iqr_threshold(of, step / 10))
+    cut = confidence.iqr_threshold(of, step / 10)
+    w = confidence.confidence_weights(of, cut)
     gaps[step / 10] = (w[good].mean() - w[bad].mean()).item()
 wide = [value for value, gap in gaps.items() if gap > 0.1]
 assert all(-1 <= gap <= 1 for gap in gaps.values() if gap == gap)
-print(f"up to kappa = {max(wide)}" if wide else "for none: the detector does not tell them apart")
+print(f"up to kappa = {max(wide)}" if wide else "for none")
 
 # %% [markdown]
 # ## Provenance

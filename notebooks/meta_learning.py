@@ -4,7 +4,9 @@
 # Equations {eq}`eq-inner` and {eq}`eq-outer`, and Figure 4 of the paper {cite}`aqeel2025comet`, for
 # a model so small that its loss is a landscape: two parameters, a point in the plane. The samples
 # lie in the same plane, and the model guesses where. Everything is synthetic; every step is taken
-# by {mod}`comet_core.meta`, the code that trains on images.
+# by {mod}`comet_core.meta`, the code that trains on images. To begin with, all samples have the
+# weight 1 and there is no penalty, so that nothing moves but the loops; both come back further
+# down.
 
 # %% tags=["parameters"]
 alpha: float = 0.25  # step of the inner loop
@@ -19,10 +21,28 @@ profile: str = "demo"  # smoke and demo do the same here: it takes seconds
 # %%
 import torch
 
-from comet_core import figures_meta, interactive, meta, notebook, teaching, uncertainty
+from comet_core import (
+    figures_meta,
+    interactive,
+    meta,
+    notebook,
+    teaching,
+    uncertainty,
+)
 
 notebook.begin(globals())
-note = f"synthetic samples · two parameters · α = {alpha:g}, β = {beta:g} · {tasks} tasks · seed {seed}"
+
+
+def note(*made_with):
+    about = ("synthetic samples", "two parameters", *made_with)
+    return " · ".join((*about, f"seed {seed}"))
+
+
+inner, outer, shared_by = (
+    f"α = {alpha:g}",
+    f"β = {beta:g}",
+    f"{tasks} tasks",
+)
 
 # %% [markdown]
 # ## One task
@@ -34,7 +54,8 @@ note = f"synthetic samples · two parameters · α = {alpha:g}, β = {beta:g} ·
 
 # %%
 train, validation = teaching.bowl_tasks(tasks, seed=seed)
-one, held_out = teaching.one_task(train, 0), teaching.one_task(validation, 0)
+one = teaching.one_task(train, 0)
+held_out = teaching.one_task(validation, 0)
 theta = torch.tensor([-2.8, 1.6])
 teaching.bowl_loss(teaching.at(theta), one)
 
@@ -45,18 +66,17 @@ teaching.bowl_loss(teaching.at(theta), one)
 
 # %%
 place = theta.clone().requires_grad_()
-gradient = torch.autograd.grad(teaching.bowl_loss(teaching.at(place), one), place)[0]
+loss = teaching.bowl_loss(teaching.at(place), one)
+gradient = torch.autograd.grad(loss, place)[0]
 by_hand = theta - alpha * gradient
-by_hand, meta.adapt(teaching.bowl_loss, teaching.at(theta), one, alpha)["theta"].detach()
+by_code = meta.adapt(teaching.bowl_loss, teaching.at(theta), one, alpha)
+by_hand, by_code["theta"].detach()
 
-# %% mystnb={"figure": {"name": "fig-inner-step", "caption": "The training loss of one task as a landscape over the two parameters, light where it is low, and one inner step on it. It starts down the steep side, not straight towards the middle."}, "image": {"alt": "Contours of a slanted bowl with sample points and an arrow from theta to theta prime."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-inner-step", "caption": "The training loss of one task as a landscape over the two parameters, light where it is low, and one inner step on it. It starts down the steep side, not straight towards the middle."}, "image": {"alt": "Contours of a slanted bowl with sample points and an arrow from theta to theta prime."}}
 surface = teaching.bowl_surface(lambda p: teaching.bowl_loss(p, one))
 step = ("inner", torch.stack([theta, by_hand]))
-notebook.show(
-    figures_meta.descent(
-        [figures_meta.Panel("training loss of one task", surface, [step], one[0])], note
-    )
-)
+panel = figures_meta.Panel("training loss of one task", surface, [step], one[0])
+notebook.show(figures_meta.descent([panel], note(inner, "one task")))
 
 # %% [markdown]
 # ## What was the step worth?
@@ -74,14 +94,21 @@ def worth(parameters):
     return teaching.bowl_loss(adapted, held_out)
 
 
-nudge = 0.01 * torch.eye(2)
-nudged = torch.stack(
-    [(worth(teaching.at(theta + d)) - worth(teaching.at(theta - d))).detach() / 0.02 for d in nudge]
-)
-single = [batch[None] for batch in one], [batch[None] for batch in held_out]
+def worth_at(place):
+    return worth(teaching.at(place)).detach()
+
+
+nudges = 0.01 * torch.eye(2)
+rises = [worth_at(theta + d) - worth_at(theta - d) for d in nudges]
+nudged = torch.stack(rises) / 0.02
+single = [[batch[None] for batch in part] for part in (one, held_out)]
 first, second = (
     meta.meta_gradient(
-        teaching.bowl_loss, teaching.at(theta), *single, alpha=alpha, order=order
+        teaching.bowl_loss,
+        teaching.at(theta),
+        *single,
+        alpha=alpha,
+        order=order,
     ).gradient["theta"][0]
     for order in (1, 2)
 )
@@ -89,22 +116,15 @@ print("finite differences", nudged.numpy().round(3))
 print("second order      ", second.numpy().round(3))
 print("first order       ", first.numpy().round(3))
 
-# %% mystnb={"figure": {"name": "fig-through-the-step", "caption": "The validation loss after the inner step, as a landscape over the parameters before it, with a step against the first-order and one against the second-order gradient. The second-order step is perpendicular to the contour through its start; the first-order one leans."}, "image": {"alt": "Contours of the loss after adaptation, with two arrows from one point."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-through-the-step", "caption": "The validation loss after the inner step, as a landscape over the parameters before it, with a step against the first-order and one against the second-order gradient. The second-order step is perpendicular to the contour through its start; the first-order one leans."}, "image": {"alt": "Contours of the loss after adaptation, with two arrows from one point."}}
 after = teaching.bowl_surface(worth)
 arrows = [
     ("first order", torch.stack([theta, theta - beta * first])),
     ("second order", torch.stack([theta, theta - beta * second])),
 ]
-notebook.show(
-    figures_meta.descent(
-        [
-            figures_meta.Panel(
-                "validation loss after the step", after, arrows, validation=held_out[0]
-            )
-        ],
-        note,
-    )
-)
+title = "validation loss after the step"
+panel = figures_meta.Panel(title, after, arrows, validation=held_out[0])
+notebook.show(figures_meta.descent([panel], note(inner, outer, "one task")))
 
 # %% [markdown]
 # The landscape after the step is flatter along the steep direction: the inner step has already done
@@ -116,19 +136,22 @@ notebook.show(
 # Each task has its own samples, its own bowl and its own $\theta'$. The outer loop
 # {eq}`eq-outer` averages what they ask for and moves $\theta$ once.
 
-# %%
-course = teaching.outer_course(
-    theta, lambda number: (train, validation), alpha=alpha, beta=beta, steps=steps
-)
 
-# %% mystnb={"figure": {"name": "fig-outer-step", "caption": "Above, one turn: from theta an inner step for every task, then one outer step for all. Below, the turns that follow. The landscape is the mean validation loss over the tasks, without inner step."}, "image": {"alt": "Two panels with contours. A fan of blue arrows leaves each black point of a path that leads to the middle."}}
-shared = teaching.bowl_surface(
-    lambda p: (
-        sum(teaching.bowl_loss(p, teaching.one_task(validation, task)) for task in range(tasks))
-        / tasks
-    )
-)
-notebook.show(figures_meta.descent(figures_meta.fans(course, shared), note, columns=1))
+# %%
+def course_from(start, parts, **choice):
+    usual = {"alpha": alpha, "beta": beta, "steps": steps}
+    settings = usual | choice
+    return teaching.outer_course(start, lambda _: parts, **settings)
+
+
+course = course_from(theta, (train, validation))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-outer-step", "caption": "Above, one turn: from theta an inner step for every task, then one outer step for all. Below, the turns that follow. The landscape is the mean validation loss over the tasks, without inner step."}, "image": {"alt": "Two panels with contours. A fan of blue arrows leaves each black point of a path that leads to the middle."}}
+everywhere = [one.flatten(0, 1) for one in validation]
+shared = teaching.bowl_surface(lambda p: teaching.bowl_loss(p, everywhere))
+made_with = note(inner, outer, shared_by)
+fans = figures_meta.fans(course, shared)
+notebook.show(figures_meta.descent(fans, made_with, columns=1))
 
 # %% [markdown]
 # Step through it yourself.
@@ -138,38 +161,64 @@ interactive.show_inline(
     interactive.loop_stepper(course, validation[0].reshape(-1, 2).mean(0)),
     "The same course, three positions of the slider a turn: before, inner steps (blue), outer step (bold).",
     "fig-turn-loops",
-    still=figures_meta.descent(figures_meta.fans(course, shared)[1:], note),
+    still=figures_meta.descent(fans[1:], made_with),
 )
 
 # %% [markdown]
 # No $\theta'$ is kept. They are trial steps, and $\theta$ learns from how they turned out.
 #
+# ## A sample that does not belong
+#
+# Put one anomalous sample into the training part of one task, and let all others agree. That task's
+# $\theta'$ runs off towards it. But the outer step is judged on the validation part, which knows
+# nothing of that sample and finds $\theta'$ too far out: $\theta$ does not follow, it steps back. A plain
+# step on all samples follows.
+
+# %%
+theirs = torch.tensor([1.0, -0.5])  # where all others lie
+away = teaching.STRAY - theirs
+ends = {}
+for weight in (1.0, 0.2):
+    parts = teaching.stray_tasks(tasks, weight, seed)
+    turn = course_from(theirs, parts, beta=1.0, steps=1)
+    ends[weight] = {
+        "inner": turn[0].adapted[0],
+        "theta": turn[1].theta,
+        "plain step": teaching.plain_step(theirs, parts, 1.0),
+    }
+    for name, end in ends[weight].items():
+        moved = (end - theirs) @ away / away.norm()
+        print(f"weight {weight:g}, {name:10}: {moved:+.2f}")
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-stray", "caption": "One step from where all other samples lie, with an anomalous sample, beyond the upper right corner, in the training part of one task, at full weight and at a weight of 0.2: the theta' of that task, theta after the outer step, and theta after a plain step on all samples."}, "image": {"alt": "Two panels. At full weight the inner step and the plain step lead to the upper right, the outer step stays; at the smaller weight all three are short."}}
+panels = []
+known = teaching.one_task(parts[1], 0)
+nominal = teaching.bowl_surface(lambda p: teaching.bowl_loss(p, known))
+for weight, reached in ends.items():
+    (samples, _), _ = teaching.stray_tasks(tasks, weight, seed)
+    paths = [(name, torch.stack([theirs, end])) for name, end in reached.items()]
+    title, near = f"weight {weight:g}", ((0.2, 2.2), (-1.15, 0.35))
+    panels.append(figures_meta.Panel(title, nominal, paths, samples[0], view=near))
+notebook.show(figures_meta.descent(panels, note(inner, "β = 1", shared_by)))
+
+# %% [markdown]
+# Here the weights come back: with 0.2 the sample pulls a fifth as hard on either step, in the inner
+# loop as well. The two ideas of CoMet meet in this picture, and where the weights have taken the
+# sample out, the loops have less left to do. Which of the two does the work on images is the
+# question of {doc}`ablation`; an inner step is far shorter there than here.
+#
 # ## First against second order
 
-# %% mystnb={"figure": {"name": "fig-orders", "caption": "The path of theta with first-order and with second-order meta-gradients, for the alpha of this page and for one twice as large. Dots are outer steps."}, "image": {"alt": "Two panels with contours and two paths each, which differ more in the second."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-orders", "caption": "The path of theta with first-order and with second-order meta-gradients, for the alpha of this page and for one twice as large. Dots are outer steps."}, "image": {"alt": "Two panels with contours and two paths each, which differ more in the second."}}
 panels = []
 for step_size in (alpha, 2 * alpha):
-    both = [
-        (
-            f"{name} order",
-            torch.stack(
-                [
-                    one.theta
-                    for one in teaching.outer_course(
-                        theta,
-                        lambda number: (train, validation),
-                        alpha=step_size,
-                        beta=beta,
-                        order=order,
-                        steps=steps,
-                    )
-                ]
-            ),
-        )
-        for order, name in ((1, "first"), (2, "second"))
-    ]
+    both = []
+    for order, name in ((1, "first order"), (2, "second order")):
+        parts = (train, validation)
+        path = course_from(theta, parts, alpha=step_size, order=order)
+        both.append((name, torch.stack([one.theta for one in path])))
     panels.append(figures_meta.Panel(f"α = {step_size:g}", shared, both))
-notebook.show(figures_meta.descent(panels, note.replace(f"α = {alpha:g}, ", "")))
+notebook.show(figures_meta.descent(panels, note(outer, shared_by)))
 
 # %% [markdown]
 # ## When α is too large
@@ -178,7 +227,7 @@ notebook.show(figures_meta.descent(panels, note.replace(f"α = {alpha:g}, ", "")
 # multiplies the distance to the middle by $1 - \alpha s$. Beyond $\alpha = 2/s$ that is larger than 1
 # in size, and every step makes things worse.
 
-# %% mystnb={"figure": {"name": "fig-alpha", "caption": "Eight inner steps on one task for four values of alpha, as shares of the largest that does not diverge. Small: slow. Medium: straight to the valley. Near the limit: from wall to wall. Beyond: further out with every step."}, "image": {"alt": "Four panels with paths on the same bowl, the last of which swings ever wider."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-alpha", "caption": "Eight inner steps on one task for four values of alpha, as shares of the largest that does not diverge. Small: slow. Medium: straight to the valley. Near the limit: from wall to wall. Beyond: further out with every step."}, "image": {"alt": "Four panels with paths on the same bowl, the last of which swings ever wider."}}
 limit = 2 / torch.linalg.eigvalsh(teaching.STIFFNESS).max().item()
 panels = [
     figures_meta.Panel(
@@ -188,23 +237,32 @@ panels = [
     )
     for share in (0.1, 0.5, 0.95, 1.05)
 ]
-notebook.show(figures_meta.descent(panels, note.replace(f"α = {alpha:g}, ", "")))
+notebook.show(figures_meta.descent(panels, note("one task")))
 
 # %% [markdown]
 # Long before that, the two meta-gradients part. At half the limit the inner step lands on the valley
-# floor from wherever it starts, so that nothing can be gained by moving $\theta$ across the valley:
-# the second-order gradient has no such component, the first-order one still has. Further on the step
-# lands on the opposite wall, and there the two pull in opposite directions.
+# floor of its task from wherever it starts, so that nothing can be gained by moving $\theta$ across the
+# valley: the second-order gradient has no such component, the first-order one keeps what the
+# training and the validation part disagree by. Further on the step lands on the opposite wall.
+# There the components across the valley have opposite signs; as long as they are small beside those
+# along it, the two gradients still agree, and near the limit they are not.
 
-# %% mystnb={"figure": {"name": "fig-order-angle", "caption": "First- and second-order meta-gradients compared: the cosine of the angle between them (1: same direction, negative: against each other), and the ratio of their lengths, over alpha."}, "image": {"alt": "Two curves over alpha, starting at one and falling, with a dashed line where the inner loop diverges."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-order-angle", "caption": "First- and second-order meta-gradients compared over alpha: above, the cosine of the angle between them (1: same direction, negative: against each other); below, the ratio of their lengths."}, "image": {"alt": "Two panels of one curve each over alpha. The cosine falls from one, comes back to nearly one beyond half the limit and then falls below zero; the ratio falls, and rises near the limit."}}
 angles = teaching.order_angles(
-    theta, train, validation, torch.linspace(0.01, 1.15 * limit, 60).tolist()
+    theta,
+    train,
+    validation,
+    torch.linspace(0.01, 1.15 * limit, 60).tolist(),
 )
-notebook.show(figures_meta.orders(angles, limit, note.replace(f"α = {alpha:g}, ", "")))
+notebook.show(figures_meta.orders(angles, limit, note(shared_by)))
+
+# %% tags=["remove-input"]
+notebook.say(teaching.orders_in_words(angles, limit))
 
 # %% [markdown]
 # ## How sure is the model? λ(Σ)
 #
+# With this the penalty comes back, or rather its strength.
 # Every task yields a pair: its training loss and its validation loss, both at its $\theta'$. Where the
 # samples agree with each other, the pairs lie close together. Where some do not belong, it matters
 # which side of a task they fall on, and the pairs scatter. Equation {eq}`eq-sigma` measures that
@@ -213,12 +271,14 @@ notebook.show(figures_meta.orders(angles, limit, note.replace(f"α = {alpha:g}, 
 
 # %%
 def pairs(anomalous):
-    drawn = [
-        teaching.bowl_tasks(tasks, anomalous, seed=1000 * seed + number)
-        for number in range(steps + 1)
-    ]
+    seeds = range(1000 * seed, 1000 * seed + steps + 1)
+    drawn = [teaching.bowl_tasks(tasks, anomalous, one) for one in seeds]
     course = teaching.outer_course(
-        torch.tensor([1.0, -0.5]), drawn.__getitem__, alpha=alpha, beta=0.05, steps=steps
+        torch.tensor([1.0, -0.5]),
+        drawn.__getitem__,
+        alpha=alpha,
+        beta=0.05,
+        steps=steps,
     )
     return teaching.loss_pairs(course)
 
@@ -226,13 +286,22 @@ def pairs(anomalous):
 clean, dirty = pairs(0), pairs(2)
 for name, (on_train, on_val) in (("clean", clean), ("dirty", dirty)):
     sigma = uncertainty.loss_covariance(on_train, on_val)
+    spread = uncertainty.determinant(sigma)
     strength = uncertainty.adaptive_lambda(sigma, lambda_0, gamma)
     print(
-        f"{name}: det Σ = {uncertainty.determinant(sigma):.3g}, λ = {strength:.5f} = {strength / lambda_0:.2f} λ0"
+        f"{name}: det Σ = {spread:.3g},",
+        f"λ = {strength:.5f} = {strength / lambda_0:.2f} λ0",
     )
 
-# %% mystnb={"figure": {"name": "fig-sigma", "caption": "Pairs of training and validation loss of tasks, each a point, from clean samples and with two anomalous samples in every step. Ellipses: two standard deviations; the determinant is, but for a factor, their squared area."}, "image": {"alt": "Scatter of loss pairs in two colours, each with an ellipse; the dirty ones spread further."}}
-notebook.show(figures_meta.loss_scatter({"clean": clean, "two anomalous samples": dirty}, note))
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-sigma", "caption": "Pairs of training and validation loss of tasks, each a point, from clean samples and with two anomalous samples in every step. Ellipses: two standard deviations; the determinant is, but for a factor, their squared area."}, "image": {"alt": "Scatter of loss pairs in two colours, each with an ellipse; the dirty ones spread further."}}
+scatter = {"clean": clean, "two anomalous samples": dirty}
+about = note(inner, "β = 0.05", shared_by, "from (1, −0.5)")
+notebook.show(figures_meta.loss_scatter(scatter, about))
+
+# %% [markdown]
+# Do not expect this of images. The losses of this toy are large and so is their determinant; those of
+# the trained detectors are small, and their $\lambda$ hardly leaves $\lambda_0$. {doc}`noise_curves`, under
+# *Does the model notice?*, measures it.
 
 # %% [markdown]
 # ## Exercises
@@ -243,8 +312,9 @@ notebook.show(figures_meta.loss_scatter({"clean": clean, "two anomalous samples"
 # %% tags=["hide-cell", "solution"]
 middle = one[0].mean(0)
 for share in (0.98, 1.02):
-    far = (teaching.inner_course(theta, one, share * limit, 400)[-1] - middle).norm()
-    print(f"{share} of the limit: after 400 steps {far:.3g} from the middle")
+    path = teaching.inner_course(theta, one, share * limit, 400)
+    far = (path[-1] - middle).norm()
+    print(f"{share} of the limit: {far:.3g} from the middle")
     assert (far < 0.1) == (share < 1)
 
 # %% [markdown]
@@ -265,5 +335,6 @@ print("second order =", (jacobian @ first).numpy().round(3))
 # lambda_0 (1 + gamma det) = 2 lambda_0 where gamma = 1 / det.
 sigma = uncertainty.loss_covariance(*dirty)
 doubling = 1 / uncertainty.determinant(sigma).item()
-assert abs(uncertainty.adaptive_lambda(sigma, 0.01, doubling).item() - 0.02) < 1e-6
+doubled = uncertainty.adaptive_lambda(sigma, 0.01, doubling).item()
+assert abs(doubled - 0.02) < 1e-6
 print(f"gamma = {doubling:.3g}")

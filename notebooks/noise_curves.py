@@ -51,7 +51,7 @@ rows = noise.prepared(runs)
 made_from = notebook.describe(runs)
 
 # %% [markdown]
-# ## Figure 5, from our runs
+# ## The paper's Figure 5, from our runs
 #
 # Read a panel from the left. At 0 % all methods start from the same clean training set, and a
 # method that starts low has paid for its caution there. Then the black line tells what
@@ -60,9 +60,8 @@ made_from = notebook.describe(runs)
 # the weights without the meta-learning, *meta* the meta-learning without the weights. In the demo
 # book *CoMet+*, which has {doc}`a chapter of its own <beyond>`, runs at the two ends only.
 
-# %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
-still = figures_evidence.noise_curves(rows, made_from)
-notebook.show(still, runs)
+# %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals. The memory bank and SoftPatch are detectors of their own: their lines are the same in the rows of either detector."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
+notebook.show(figures_evidence.noise_curves(rows, made_from), runs)
 
 # %% [markdown]
 # What the lines say at their right end, in points of I-AUROC (hundredths), each difference taken
@@ -85,7 +84,7 @@ interactive.show_inline(
     "I-AUROC against the share of injected anomalies, to choose from and to point at.",
     "fig-noise-chooser",
     runs,
-    still,
+    figures_evidence.noise_curves(rows, made_from),
 )
 
 # %% [markdown]
@@ -97,7 +96,7 @@ interactive.show_inline(
 # %% tags=["remove-input"]
 notebook.show_table(
     noise.loss_table(rows),
-    "I-AUROC in points: lost against one's own clean training set, and gained on plain training",
+    "I-AUROC in points: lost against the same method on clean data, and gained on plain training",
     "tab-noise-losses",
     runs=runs,
 )
@@ -106,13 +105,18 @@ notebook.show_table(
 # ## When the injected images stay in the test set
 #
 # Under the second protocol a test image may have been trained on. A detector that has learned it as
-# normal is then asked about it again, so the fall is steeper: it measures memory as much as damage.
-# In practice that is the situation of whoever searches the training set itself for defects. The runs
-# are those of the first figure: what is asked of a model afterwards does not change its training.
+# normal is then asked about it again, so the fall can be steeper: it measures memory as much as
+# damage. Whether it is, the lines under the figure say. In practice that is the situation of whoever
+# searches the training set itself for defects. The runs are those of the first figure: what is asked
+# of a model afterwards does not change its training.
 
 # %% mystnb={"figure": {"name": "fig-noise-overlap", "caption": "Mean I-AUROC with the injected images taken out of the test set (full marks, 95 % band) and left in it (open marks, 95 % bars)."}, "image": {"alt": "Panels for each detector and data set with solid lines without overlap and dashed lines with it, for plain training and CoMet."}}
 if overlap and rows["overlap"].any():
     notebook.show(figures_evidence.overlap_curves(rows, made_from), runs)
+
+# %% tags=["remove-input"]
+if overlap:
+    notebook.say(noise.overlap_findings(rows))
 
 # %% [markdown]
 # ## Does the model notice?

@@ -9,7 +9,7 @@
 
 # %% tags=["parameters"]
 profile: str = "demo"  # smoke times small sizes; demo and paper time the published ones
-sizes: list[int] = [2, 3, 4]  # numbers of images to time; two at least
+sizes: list[int] = [2, 4, 6]  # numbers of images to time; two at least
 store: str = ""  # results store to look into; empty: that of all notebooks
 
 # %%
@@ -64,8 +64,9 @@ timed = "smoke" if profile == "smoke" else "paper"
 # %% [markdown]
 # ## What they will cost
 #
-# An epoch and the backbone's passes are timed here in the published sizes, on a few images, and the
-# time grows along a straight line. Times are *core* seconds: divide by the number of cores.
+# An epoch and the backbone's passes are timed here in the published sizes, on a few images, each
+# twice, of which the shorter counts, and the time grows along a straight line. Times are *core*
+# seconds: divide by the number of cores.
 
 # %% mystnb={"figure": {"name": "fig-scaling", "caption": "Processor time on this machine over the number of images, in the published sizes (in the smoke profile, in its own), with least-squares lines. Features are made up and downloaded backbones untrained, which changes no time."}, "image": {"alt": "Two panels of core seconds against images: features of both detectors, and an epoch of both detectors, plain and CoMet, each with a line through three points."}}
 training = scaling.training_times(timed, sizes)
@@ -77,12 +78,14 @@ notebook.show(figures_evidence.scaling(training, extraction, made_from))
 # Carried on to the published numbers of images and epochs, in core hours: *features* once for all
 # runs; then one seed over all categories, without and with CoMet; then all runs of the tables and
 # of the curves. The last column is the main memory that the training samples of the largest
-# category take, which decides how many runs fit beside each other.
+# category take, which decides how many runs fit beside each other. All are rounded to two digits.
+# Where a line misses one of its points by more than a fifth, there is a dash: nothing follows from
+# such a line.
 
 # %% tags=["remove-input"]
 notebook.show_table(
     scaling.readable(scaling.estimates(training, extraction, timed)),
-    "Estimated core hours of the published data sets, and memory in GiB",
+    "Estimated core hours of the published data sets, about, and memory in GiB",
     "tab-scaling",
 )
 

@@ -54,11 +54,11 @@ made_from = notebook.describe(rows)
 # %% [markdown]
 # ## A look at the images
 #
-# Of each kind we show images whose ranks are evenly spaced, from the most trusted to the least, so
-# that nobody has picked the ones that look best. Where an anomalous image has a weight near 1, the
-# detector has taken its defect for normal.
+# Of each kind we show the most trusted image and the least trusted one, and where there is room some
+# between, evenly spaced in rank: nobody has picked the ones that look best. Where an anomalous image
+# has a weight near 1, the detector has taken its defect for normal.
 
-# %% mystnb={"figure": {"name": "fig-weight-gallery", "caption": "Training images and their confidence weights, each kind from the most trusted (left) to the least (right). The bar is the weight."}, "image": {"alt": "Thumbnails of training images in frames coloured by kind, with a bar and a number for the weight of each."}}
+# %% mystnb={"figure": {"name": "fig-weight-gallery", "caption": "Training images and their confidence weights, of each kind the most trusted (left) and the least (right). The bar is the weight."}, "image": {"alt": "Thumbnails of training images in frames coloured by kind, with a bar and a number for the weight of each."}}
 notebook.show(figures.weight_gallery(samples, made_from), rows)
 
 # %% [markdown]
@@ -110,7 +110,7 @@ notebook.show(figures.weight_history(notebook.weight_courses(rows, samples), mad
 # %% tags=["remove-input"]
 notebook.show_table(
     notebook.dirt_table(samples),
-    "Mean weight by kind, and the weights as finders of dirt",
+    f"Mean weight by kind with {100 * contamination:g} % of injected anomalies, and the weights as finders of dirt",
     "tab-dirt",
     runs=rows,
 )

@@ -66,7 +66,36 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
     gamma = table[table["setting"] == "gamma"]
     # The unit is the seed: half the range of three differences, stretched as in `statistics`.
     assert ablation.finding(gamma) == "not settled; no effect larger than 1.1 points fits"
-    assert ablation.in_words(table) == "An effect is settled for 1 of 14 settings: κ, eq. 1."
+    words = ablation.in_words(table)
+    assert words.startswith("An effect is settled for 1 of 14 settings: κ, eq. 1. ")
+    count = len(table) - 1
+    assert f"There are {count} intervals at 95 %" in words
+    assert f"expected to settle {0.05 * count:.1f} of them" in words
+
+
+def test_the_notebook_tells_how_many_settings_there_are() -> None:
+    page = Path(__file__).resolve().parents[1] / "notebooks" / "ablation.py"
+    assert f"# CoMet has {len(ablation.CHOICES)} settings" in page.read_text(encoding="utf-8")
+
+
+def test_an_interval_that_allows_everything_is_told_to_settle_nothing() -> None:
+    table = ablation.effects(rows(BASE), BASE)
+    wide = table[table["setting"] == "gamma"].assign(low=-1.015, high=0.47)
+    assert "next to nothing" in ablation.finding(wide) and "101.5" not in ablation.finding(wide)
+
+
+def test_intervals_beyond_the_reach_of_the_figure_are_cut_and_told() -> None:
+    table = ablation.drawn(ablation.effects(rows(BASE), BASE))
+    table.loc[table["value"] == "5,000", ["low", "high"]] = [-1.015, 0.47]
+    figure = figures_effects.effects(table, "note", "points", reach=15)
+    low, high = figure.axes[0].get_xlim()
+    assert -17 < low < -15 and 15 < high < 17
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert texts == ["−101.5", "+47.0"]
+    marks = [line.get_marker() for axes in figure.axes for line in axes.lines]
+    assert marks.count("<") == marks.count(">") == 1
+    whole = figures_effects.effects(table, "note", "points")
+    assert whole.axes[0].get_xlim()[0] < -100 and not any(axes.texts for axes in whole.axes)
 
 
 def test_the_table_and_the_figure_hold_every_value() -> None:

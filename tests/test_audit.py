@@ -235,8 +235,8 @@ def test_effects_are_paired_and_said_as_they_are() -> None:
     words = audit_report.findings(table)
     assert "**A3**, weights once, from an untrained discriminator: lowers I-AUROC by 1.9" in words
     text = audit_report.shown(table)
-    assert text["seen beside"].iloc[-1].startswith("on images that had no say in the choice: ")
-    assert "0.01 %" in text["seen beside"].iloc[0]
+    assert text["also observed"].iloc[-1].startswith("on images that had no say in the choice: ")
+    assert "0.01 %" in text["also observed"].iloc[0]
     figure = figures_effects.effects(audit_report.drawn(table), "note", "points")
     marks = [
         [line.get_marker() for line in axes.lines if line.get_marker() != "None"]

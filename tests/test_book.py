@@ -21,6 +21,8 @@ import house  # noqa: E402
 import idea  # noqa: E402
 import pages  # noqa: E402
 
+from comet_core.config import RunConfig, TrainingSettings  # noqa: E402
+
 SITE = build.SITE
 
 
@@ -51,6 +53,14 @@ def test_every_public_module_is_in_the_reference() -> None:
     layouts = {"mvtec_ad", "ksdd2", "ksdd2_clean", "viaduct", "visa", "btad", "folder", "csv"}
     inner = {"engines", "layout", "listing", "manifest", "detectors", "comet_core", *layouts}
     assert {name for name in modules - documented if name.rpartition(".")[2] not in inner} == set()
+
+
+def test_the_glossary_is_in_order_and_has_the_words_of_this_book() -> None:
+    text = (build.BOOK / "reference" / "glossary.md").read_text(encoding="utf-8")
+    inside = text.split(":::{glossary}\n")[1].split(":::")[0]
+    terms = [line for line in inside.splitlines() if line and not line.startswith(" ")]
+    assert [term.lower() for term in terms] == sorted(term.lower() for term in terms)
+    assert {"dirt", "oracle", "CoMet+", "settled", "I-AUROC"} <= set(terms)
 
 
 def test_mathjax_comes_with_its_licence() -> None:
@@ -204,6 +214,23 @@ def test_a_notebook_that_needs_others_is_run_after_them() -> None:
 
 
 # -- generated pages, the extension
+
+
+def test_the_settings_of_comet_are_those_of_the_code() -> None:
+    text = pages.comet_settings()
+    assert set(pages.METHOD) <= set(TrainingSettings.model_fields)
+    trained = {"strategy", "epochs", "max_steps", "batch_size", "learning_rate", "schedule", "seed"}
+    rules = {"weight_level", "weighting"}
+    assert set(TrainingSettings.model_fields) - set(pages.METHOD) == trained | rules
+    for field in pages.METHOD:
+        default = TrainingSettings.model_fields[field].default
+        line = text.split(f"* - `{field}`\n")[1].split("* - ")[0]
+        assert line.splitlines()[1].startswith(f"  - {default}")
+    for detector, title in pages.DETECTORS:
+        run = RunConfig.from_profile({"category": "any", "detector": detector, "profile": "demo"})
+        other = run.tasks != TrainingSettings.model_fields["tasks"].default
+        assert (f"; {title} in `demo`: {run.tasks}" in text) == other
+    assert "comet_settings.md" in (build.BOOK / "method" / "equations.md").read_text()
 
 
 def test_the_ledger_at_the_front_is_what_the_notebook_showed(tmp_path: Path) -> None:

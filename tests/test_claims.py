@@ -167,9 +167,10 @@ def test_the_number_of_a_claim_is_the_mean_over_its_pairs() -> None:
     lift = (rows["dataset"] == "ksdd2") & (rows["strategy"] == "comet")
     rows.loc[lift, "image_auroc"] += 0.06
     found = ledger.verdicts(claims.judge(rows, NONE, printed())).set_index("claim").loc["C1"]
-    assert found["mean"] == pytest.approx(0.05 + 0.06 / 3)
-    assert tuple(found[["low", "high"]]) == pytest.approx((0.0646, 0.0754), abs=1e-4)
-    assert found["n"] == 3 and len(found["runs"]) == len(rows)
+    gained = found["effects"]["I-AUROC gained"]
+    assert gained.mean == pytest.approx(0.05 + 0.06 / 3)
+    assert (gained.low, gained.high) == pytest.approx((0.0646, 0.0754), abs=1e-4)
+    assert gained.n == 3 and len(found["runs"]) == len(rows)
     assert found["data"] == (
         "MVTec AD (synthetic)",
         "VIADUCT (synthetic)",
@@ -281,6 +282,26 @@ def test_the_ledger_in_words_and_figures() -> None:
     assert opened.count(":::{dropdown}") == len(claims.CLAIMS)
     assert all(f"`{name}`" in opened for name in rows["hash"])
     assert ledger.arithmetic(parts)["verdict"].tolist() == [HOLDS] * 4
+
+
+def test_the_ledger_tells_every_measure_of_a_claim_and_what_is_no_mean_over_seeds() -> None:
+    rows = comparison(0.05, precision_iqr=-0.01, boundary=0.3)
+    told = ledger.shown(ledger.verdicts(claims.judge(rows, curves(meta=0.02), printed(f1=0.929))))
+    effect = dict(zip(claims.CLAIMS, told["effect, points"], strict=True))
+    assert (
+        effect["C2"].startswith("recall gained: +5.0 [")
+        and "; precision changed: −1.0" in (effect["C2"])
+    )
+    assert "nominal above anomalous: +5.0" in effect["C4"]
+    assert "nominal above boundary: +30.0" in effect["C4"]
+    assert effect["C3"].count("I-AUROC") == 2
+    assert "soft confidence adds: +2.0" in effect["C6"]
+    assert "meta-learning adds: +5.0" in effect["C6"]
+    assert effect["C7"].startswith("F1 printed − computed, the line furthest off: +3.2 (rounding")
+    nothing = ledger.shown(ledger.verdicts(claims.judge(NONE, NONE, printed())))
+    assert "I-AUROC gained: not run" in nothing["effect, points"].tolist()
+    against = ledger.in_words(claims.judge(NONE, NONE, printed(f1=0.929)))
+    assert "C7, MVTec AD, SimpleNet, CoMet (F1 printed − computed, +3.2 (rounding" in against
 
 
 def test_the_figure_of_the_parts_marks_what_decides() -> None:

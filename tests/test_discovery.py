@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import integrate, stats
 
-from comet_core import discovery, simulated_scores
+from comet_core import discovery, figures_beyond, simulated_scores
 from comet_core.discovery import Tail
 from comet_core.errors import InputError
 from comet_core.statistics import mean_interval
@@ -149,6 +149,14 @@ def test_the_finding_tells_of_failures() -> None:
     assert "gamma with 10 % of dirt, 30.0 % where 5 %" in simulated_scores.finding(bad)
     outside = simulated_scores.finding(bad.assign(nominal="two variants"))
     assert "up to 30 % of the flagged are nominal" in outside
+
+
+def test_a_rate_beyond_the_panel_is_drawn_at_its_edge_with_its_value() -> None:
+    made = {"nominal": "two variants", "contamination": 0.0, "low": 0.5, "high": 0.9}
+    lines = [{**made, "level": level, "fdr": rate} for level, rate in ((0.05, 0.78), (0.2, 0.1))]
+    axes = figures_beyond.false_discoveries(pd.DataFrame(lines), "made up").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["78 %"]
+    assert axes.texts[0].xy[1] == pytest.approx(axes.get_ylim()[1])
 
 
 def test_the_rate_is_not_held_by_finding_nothing() -> None:

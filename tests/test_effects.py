@@ -24,6 +24,11 @@ NAN = math.nan
             "x: +1.0 points of I-AUROC, not settled; no effect larger than 4.0 points fits.",
         ),
         (
+            Interval(-0.27, -1.015, 0.47, 3),
+            "x: −27.0 points of I-AUROC, not settled, and the seeds lie so far apart that next to "
+            "nothing is known.",
+        ),
+        (
             Interval(0.01, NAN, NAN, 1),
             "x: +1.0 points in the one seed that was run, which cannot tell an effect from chance.",
         ),

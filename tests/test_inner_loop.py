@@ -57,8 +57,9 @@ def test_sentences_say_what_the_loop_does() -> None:
     table.loc[flow & (table["part"] == inner_loop.LOOP), ["mean", "low", "high"]] = 0.0
     assert "itself makes 0.0 [0.0, 0.0]: no run differs." in inner_loop.in_words(table)
     table.loc[flow & (table["part"] == inner_loop.LOOP), "high"] = 0.1
-    assert "[0.0, +10.0]: not settled, but no more than 10.0 points fit." in inner_loop.in_words(
-        table
+    assert (
+        "[0.0, +10.0]: not settled; no effect larger than 10.0 points fits."
+        in inner_loop.in_words(table)
     )
 
 
@@ -109,6 +110,20 @@ def test_training_that_is_cut_short_stands_beside_comet() -> None:
     # The parts are told at full length only, and one length is no comparison.
     assert (inner_loop.parts(rows)["n"] == 3).all()
     assert inner_loop.shorter(rows[rows["epochs"] > 5]).empty
+
+
+def test_longer_inner_steps_are_held_against_none() -> None:
+    base = {**BASE, "category": ["a_b"], "detector": "differnet", "contamination": 0.1}
+    found = []
+    for config in expand([*inner_loop.grids([base]), *inner_loop.stronger(base)]):
+        felt = config.alpha == 10 and config.seed == 1
+        found.append({**settings(config), "image_auroc": 0.9 + 0.003 * felt})
+    rows = pd.DataFrame(found)
+    long = rows["alpha"] >= 1
+    assert inner_loop.stronger_in_words(rows[long], rows[~long]) == (
+        "DifferNet, CoMet against no inner loop: with α = 1, 0 of 3 runs differ; "
+        "with α = 10, 1 of 3 runs differ, by 0.3 points at most."
+    )
 
 
 def test_a_side_that_is_missing_is_told() -> None:

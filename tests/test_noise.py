@@ -79,6 +79,28 @@ def test_the_table_and_the_lines_tell_the_same() -> None:
     )
 
 
+def test_the_fall_under_either_protocol_is_told() -> None:
+    rows = noise.prepared(fake_evidence.rows(datasets=["mvtec_ad"]))
+    lines = noise.overlap_findings(rows).splitlines()
+    assert len(lines) == 2 and all("the fall is steeper where they stay" in one for one in lines)
+    assert "plain loses 42.0" in lines[0] and "and 21.0" in lines[0]
+    flat = rows.assign(image_auroc=0.8 - 0.1 * rows["contamination"])
+    assert noise.overlap_findings(flat).count("not steeper") == 2
+    assert noise.overlap_findings(rows[~rows["overlap"].astype(bool)]) == ""
+
+
+def test_a_detector_of_its_own_has_one_row_a_data_set() -> None:
+    rows = noise.prepared(pd.concat([fake_evidence.rows(), fake_evidence.peers("softpatch")]))
+    table = noise.loss_table(rows)
+    own = table[table["method"] == "SoftPatch"]
+    assert own["detector"].tolist() == ["–", "–"] and own["data"].is_unique
+    assert len(table) == 2 * 2 * len(fake_evidence.LOSS) + 2
+    for gain in own.iloc[:, -1]:
+        assert gain.count(" on SimpleNet; ") == 1 and gain.endswith(" on DifferNet")
+    # In a group the trained detector's own methods come first, the others at the end.
+    assert table["data"].tolist() == sorted(table["data"], key=table["data"].tolist().index)
+
+
 def test_without_plain_or_comet_less_is_said() -> None:
     rows = fake_evidence.rows()
     text = noise.findings(noise.prepared(rows[rows["strategy"] == "soft"]), ["soft"])

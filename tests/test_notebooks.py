@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
+import pandas as pd
 import pytest
 
-from comet_core import notebook
+from comet_core import evidence, notebook
 from comet_core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -248,6 +249,54 @@ def test_folders_do_not_depend_on_the_working_directory(
     notebook.use_folders()
     assert os.environ["COMET_RUNS"] == str(ROOT / "runs")
     assert os.environ["COMET_CACHE"] == "elsewhere"
+
+
+def runs_of(*categories: str, limit: int | None, synthetic: bool = True) -> pd.DataFrame:
+    made = {"dataset": "mvtec_ad", "detector": "simplenet", "strategy": "comet", "seed": 0}
+    made |= {"contamination": 0.1, "synthetic": synthetic, "train_limit": limit}
+    return pd.DataFrame([{**made, "category": category} for category in categories])
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            runs_of("woven", limit=60),
+            "synthetic stand-in for MVTec AD (woven, 60 images) · 10 % contamination · SimpleNet · "
+            "CoMet · seed 0",
+        ),
+        (runs_of("a_b", "c", limit=None), "synthetic stand-in for MVTec AD (a b, c) · "),
+        (runs_of(*"abcdef", limit=60), "MVTec AD (6 categories, 60 images) · "),
+        (runs_of("tile", limit=None, synthetic=False), "MVTec AD (tile) · 10 %"),
+        (
+            runs_of("ksdd2", limit=60).assign(dataset="ksdd2_clean"),
+            "synthetic stand-in for KSDD2 (60 images) · ",
+        ),
+    ],
+)
+def test_the_line_under_a_figure_names_categories_and_numbers(
+    rows: pd.DataFrame, told: str
+) -> None:
+    assert told in notebook.describe(rows)
+
+
+def test_columns_of_tables_have_the_names_that_people_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(notebook, "display", lambda data, **_: shown.append(data["text/markdown"]))
+    table = pd.DataFrame({"image_auroc": [0.5], "auroc": [0.25], "false_alarms": [1.0]})
+    notebook.show_table(table, "caption", "tab-x")
+    assert all(f" {name}\n" in shown[0] for name in ("I-AUROC", "AUROC", "false alarms"))
+    assert "auroc" not in shown[0]
+
+
+def test_a_page_that_rests_on_one_category_says_so() -> None:
+    assert evidence.scope(runs_of("woven", limit=60)).startswith(
+        "Measured on one category, woven, which of the embedded ones contamination costs most"
+    )
+    assert evidence.scope(runs_of("a_b", limit=60)) == "Measured on one category, a b."
+    assert evidence.scope(runs_of("a", "b", limit=60)) == "Measured on 2 categories, a and b."
 
 
 def test_executed_notebooks_lose_what_changes_from_run_to_run() -> None:

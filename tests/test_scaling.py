@@ -85,6 +85,29 @@ def test_estimates_are_told_with_few_digits() -> None:
     assert (first["features"], first["plain"], first["memory"]) == ("5.4", "61", "3.1")
 
 
+def test_large_estimates_have_two_digits() -> None:
+    table = scaling.estimates(*drawn(0.36), "paper").assign(curves=25_963.0)
+    assert set(scaling.readable(table)["curves"]) == {"26,000"}
+
+
+def test_a_line_that_misses_its_points_is_carried_nowhere() -> None:
+    training, extraction = drawn(0.36)
+    comet = (training["detector"] == "simplenet") & (training["strategy"] == "comet")
+    training.loc[comet, "seconds"] = [1.0, 4.0, 1.5]
+    assert scaling.lines(training)["off_line"].round(6).tolist()[0] == 0
+    text = scaling.readable(scaling.estimates(training, extraction, "paper"))
+    text = text.set_index(["data", "detector"])
+    row = text.loc[("MVTec AD", "SimpleNet")]
+    assert row["plain"] == "61" and (row[["CoMet", "tables", "curves"]] == "–").all()
+    assert "–" not in text.loc[("MVTec AD", "DifferNet")].tolist()
+
+
+def test_a_time_is_the_shortest_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 9.0, 10.0, 12.0])
+    monkeypatch.setattr(scaling.time, "process_time", lambda: next(clock))
+    assert scaling._timed(lambda: None) == 2.0
+
+
 def test_the_figure_shows_every_measured_time() -> None:
     training, extraction = drawn(0.25)
     figure = figures_evidence.scaling(training, extraction, "a note")

@@ -85,12 +85,27 @@ def test_the_flow_takes_points() -> None:
 def test_the_finding_follows_the_numbers(comet: float, expected: str) -> None:
     rows = [
         {"anomalous": number, "strategy": strategy, "auroc": value, "weight_anomalous": 0.5}
-        for number, pair in ((0, (1.0, 1.0)), (8, (0.8, comet)))
+        for number, pair in ((0, (1.0, 1.0)), (9, (0.8, comet)))
         for strategy, value in zip(("plain", "comet"), pair, strict=True)
     ]
     table = pd.DataFrame(rows).assign(boundary=6, seed=0, detector="ellipse")
     assert expected in teaching.boundary_finding(table)
     assert "nothing to win" in teaching.boundary_finding(table.assign(auroc=1.0))
+
+
+@pytest.mark.parametrize(("comet", "expected"), [(0.9, "still held"), (0.8, "no longer held")])
+def test_the_finding_is_judged_where_the_paper_speaks_and_tells_what_comes_after(
+    comet: float, expected: str
+) -> None:
+    rows = [
+        {"anomalous": number, "strategy": strategy, "auroc": value, "weight_anomalous": 0.5}
+        for number, pair in ((0, (1.0, 1.0)), (3, (1, 1)), (9, (0.9, 0.99)), (12, (0.8, comet)))
+        for strategy, value in zip(("plain", "comet"), pair, strict=True)
+    ]
+    text = teaching.boundary_finding(pd.DataFrame(rows).assign(boundary=6, seed=0, detector="flow"))
+    assert text.startswith("With 9 anomalous points beside 90 nominal ones (10 %), the AUROC")
+    assert "avoids 90 % of the loss" in text and "With 12, beyond the 10 %" in text
+    assert f"{comet:.2f} with CoMet against 0.80" in text and expected in text
 
 
 @pytest.mark.parametrize(("detector", "seeds"), [("circle", 1), ("ellipse", 0)])
@@ -147,6 +162,29 @@ def test_tasks_of_the_bowl_hold_the_anomalous_samples() -> None:
     assert int((everything.sum(1) > 4.5).sum()) == 3
 
 
+def test_a_stray_sample_pulls_its_task_and_not_the_outer_step() -> None:
+    theta = torch.tensor([1.0, -0.5])
+    away = teaching.STRAY - theta
+    moved = {}
+    for weight in (1.0, 0.1):
+        parts = teaching.stray_tasks(4, weight)
+        (samples, weights), _ = parts
+        assert weights.sum() == pytest.approx(weights.numel() - 1 + weight)
+        torch.testing.assert_close(samples[0, 0], teaching.STRAY)
+        turn = teaching.outer_course(theta, parts_of(parts), alpha=0.25, beta=1.0, steps=1)
+        ends = (turn[0].adapted[0], turn[1].theta, teaching.plain_step(theta, parts, 1.0))
+        moved[weight] = [((end - theta) @ away / away.norm()).item() for end in ends]
+    inner, outer, plain = moved[1.0]
+    assert inner > 0.3 and plain > 0.2 and outer < 0.02
+    assert all(
+        small < 0.5 * large for small, large in zip(moved[0.1][::2], (inner, plain), strict=True)
+    )
+
+
+def parts_of(parts):  # the same in every step
+    return lambda _: parts
+
+
 def test_inner_steps_follow_the_law_of_gradient_descent() -> None:
     train, _ = teaching.bowl_tasks(1)
     one = teaching.one_task(train, 0)
@@ -176,7 +214,19 @@ def test_orders_agree_for_small_steps_and_part_for_large_ones() -> None:
     assert table["cosine"][0] > 0.999 and table["ratio"][0] == pytest.approx(1, abs=1e-3)
     assert table["cosine"][1] < 0.9
     figure = figures_meta.orders(table, 1.05, "synthetic samples")
-    assert len(figure.axes[0].lines) == 4
+    assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 4
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == [
+        "half the\n limit",
+        "inner loop\n diverges",
+    ]
+
+
+def test_the_sentence_on_the_two_orders_follows_the_curve() -> None:
+    table = pd.DataFrame({"alpha": [0.1, 0.5, 0.7, 0.8, 0.9], "cosine": [1, 0.8, 0.99, 0.5, -0.1]})
+    words = teaching.orders_in_words(table, 1.0)
+    assert "0.80 at half the limit" in words and "0.99 again at 0.70 of it" in words
+    assert "negative from 0.90 on" in words
+    assert "never negative" in teaching.orders_in_words(table.head(3), 1.0)
 
 
 def test_a_surface_is_drawn_the_right_way_up() -> None:

@@ -14,7 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 TAUGHT = ("confident_learning", "meta_learning")
-"""Notebooks that are about their code, so it stays open."""
+"""Notebooks that are about their code, so it stays open where the notebook does not close it."""
 SHORT = 26
 """Letters of code in a sentence that are kept on one line."""
 PERCENT = re.compile(r"(?<=\d) (?=%)")
@@ -57,10 +57,11 @@ def fold(app: Sphinx, docname: str, source: list[str]) -> None:
         tags = cell["metadata"].setdefault("tags", [])
         prompts = {"code_prompt_show": "Solution", "code_prompt_hide": "Hide the solution"}
         if "hide-cell" not in tags:
-            if docname.rpartition("/")[2] in TAUGHT and not _sets_up(cell):
+            taught = docname.rpartition("/")[2] in TAUGHT and "hide-input" not in tags
+            if taught and not _sets_up(cell):
                 continue
             if "remove-input" not in tags and "remove-cell" not in tags:
-                tags.append("hide-input")
+                tags += [] if "hide-input" in tags else ["hide-input"]
             name = "Parameters" if "parameters" in tags else "Code"
             prompts = {"code_prompt_show": name, "code_prompt_hide": f"Hide the {name.lower()}"}
         cell["metadata"]["mystnb"] = prompts | cell["metadata"].get("mystnb", {})
