@@ -135,7 +135,8 @@ notebook.show(
         inner_loop.drawn(measured[measured["strategy"] == evidence.METHOD]),
         inner_loop.described(real),
         "change in I-AUROC, points",
-    )
+    ),
+    record=real,
 )
 
 # %% tags=["remove-input"]
@@ -155,6 +156,7 @@ notebook.show_table(
     "I-AUROC in percent by the number of epochs, on clean and on contaminated training sets, and"
     " what CoMet adds to the latter with its 95 % interval over seeds",
     "tab-training-length",
+    record=real,
 )
 
 # %% tags=["remove-input"]
