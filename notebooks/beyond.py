@@ -12,9 +12,7 @@ datasets: list[str] = []  # layouts of the data sets; empty: mvtec_ad
 data_root: str = ""  # where they lie; empty: the synthetic stand-in
 categories: list[str] = []  # categories to average over; empty: those of the chapter, or all
 detectors: list[str] = ["simplenet"]  # simplenet, differnet or both
-weightings: list[
-    str
-] = []  # rules to compare, see the table below; empty: all but annealed and contrast
+weightings: list[str] = []  # rules to compare; empty: all but annealed and contrast
 levels: list[float] = []  # anomalous training images per nominal one; empty: 0 to 0.4
 seeds: list[int] = []  # empty: those of the profile
 fdr_levels: list[float] = [0.05, 0.1, 0.2]  # false-discovery rates to try
