@@ -37,7 +37,7 @@ FORMAT = 2
 """Raised when the same settings give other results, so that no store serves the old ones."""
 WEIGHTED = ("reject", "soft", "comet", "comet+")
 """Strategies that read the training scores."""
-META = ("meta", "comet", "comet+")
+META = ("meta", "comet")
 """Strategies that train by the inner and outer loop."""
 UNTRAINED = ("memory_bank", "softpatch")
 """Detectors that remember features and have nothing to train: only `plain` applies to them."""

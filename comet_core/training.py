@@ -7,7 +7,7 @@
 | soft     | 1-3       | min(1, t / a)                  | of the batch  |
 | meta     | 4-8       | 1                              | meta-gradient |
 | comet    | 1-8       | min(1, t / a)                  | meta-gradient |
-| comet+   | 3-8       | `contrast`, see `rules`        | meta-gradient |
+| comet+   | 3         | `contrast`, see `rules`        | of the batch  |
 
 `weighting` puts another rule in the place of equation 2. Every strategy sees each image once an
 epoch, in batches of one size, and hands its gradient to the same optimiser; images of weight 0 sit

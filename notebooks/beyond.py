@@ -12,7 +12,7 @@ datasets: list[str] = []  # layouts of the data sets; empty: mvtec_ad
 data_root: str = ""  # where they lie; empty: the synthetic stand-in
 categories: list[str] = []  # categories to average over; empty: those of the chapter, or all
 detectors: list[str] = ["simplenet"]  # simplenet, differnet or both
-weightings: list[str] = []  # rules to compare; empty: all but annealed and contrast
+weightings: list[str] = []  # rules to compare; empty: all but annealed
 levels: list[float] = []  # anomalous training images per nominal one; empty: 0 to 0.4
 seeds: list[int] = []  # empty: those of the profile
 fdr_levels: list[float] = [0.05, 0.1, 0.2]  # false-discovery rates to try
@@ -55,19 +55,16 @@ everywhere = beyond_record.read_record(notebook.find_record("beyond.json", recor
 # | *crossfit* | of models of the other folds, which have not seen the image | *readmission*, until nothing changes |
 # | *mutual* | from before training: how far an image's strangest patches are from those of all other images | *readmission*, until nothing changes |
 # | *core* | first mutual, then of the model | starts from the three quarters that look most alike, then *readmission* |
-# | *contrast* | mutual, each patch against what is usual at its place and in its image | *readmission*, until nothing changes; what *mutual* finds far out goes as well |
-#
-# *CoMet+* is CoMet with the weights of *contrast* in the place of equation {eq}`eq-weight`: it also trains by
-# the inner and the outer loop. The others do not, so that nothing but the weights differs between them.
+# | *CoMet+* | mutual, each patch against what is usual at its place and in its image | *readmission*, until nothing changes; what *mutual* finds far out goes as well |
 #
 # The mutual score is that of MuSc {cite}`li2024musc`, reduced to what a laptop does in seconds. Other
 # light or another batch of material makes an image strange all over, a defect makes it strange in a
-# few places. *Contrast* therefore takes the logarithm of a patch's score apart, as in a two-way table
+# few places. CoMet+ therefore takes the logarithm of a patch's score apart, as in a two-way table
 # {cite}`tukey1977`, into what its place and its image explain and a residual, and scores an image by
 # its largest residuals in units of their usual size
 # ({func}`~comet_core.mutual.contrast_scores`). A defect that fills the image would escape that, so
 # an image also goes if *mutual* puts it beyond the outer fence of a box plot, with twice the
-# $\kappa$.
+# $\kappa$. The code name is `weighting="contrast"`, and it trains plainly on what is left.
 # *Oracle* is plain training after the anomalous images were taken out by their labels. It is no
 # method; it tells how much there is to win.
 
@@ -187,7 +184,7 @@ notebook.say(beyond.failures(rows))
 # constant learning rate, and with the normalisation for scoring measured on some columns of the images
 # only), and dropped:
 #
-# - *Contrast* alone, without the outer fence and with the scatter measured to both sides. It keeps more
+# - Contrast alone, without the outer fence and with the scatter measured to both sides. It keeps more
 #   of the odd but good images (85 %; CoMet+ 67 %, *mutual* 59 %), and was not enough for MVTec AD's
 #   bottle: at 10 % SimpleNet came to 0.975 where *mutual* reaches 0.999. Large defects in
 #   simulated scores defeat it in the same way: they inflate the very scatter that they are compared with.
@@ -269,7 +266,7 @@ notebook.show_table(
 # ## What we recommend
 #
 # Against *defects*, `strategy="comet+"`: it leaves out the images in which a few patches stand out from
-# all that is usual, and trains by CoMet's loops on the rest; but look at the verdicts above first. It
+# all that is usual, and trains plainly on the rest; but look at the verdicts above first. It
 # pays where a set is dirty. Where a set may be clean, it keeps more of the images that are odd all over
 # than *mutual* does, but drops good ones with an odd spot, and a clean set then loses what the table
 # says; with few images that is a lot, with more it is less. `comet` stays exactly the paper's.

@@ -24,9 +24,9 @@ notebook.say(real_record.headline(gains))
 # %% [markdown]
 # Each run trains on all nominal training images, and in the contaminated ones on anomalous images injected
 # from the test set, which are then missing there. Seeds decide the injected images, the initialisation and
-# the batches; the model is that of the last epoch. *Soft* is CoMet's weights without meta-learning, *CoMet+*
-# CoMet with weights from before the training ({doc}`beyond`), and the *oracle* trains after the injected
-# images were taken out by their labels: a bound, not a method.
+# the batches; the model is that of the last epoch. *Soft* is CoMet's weights without meta-learning; *CoMet+*,
+# our own, leaves images out before the training and then trains plainly ({doc}`beyond`); and the *oracle* trains
+# after the injected images were taken out by their labels: a bound, not a method.
 
 # %% tags=["remove-input"]
 notebook.show_table(

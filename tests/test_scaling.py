@@ -70,7 +70,7 @@ def test_estimates_are_images_times_epochs_times_seeds() -> None:
     assert row["plain"] == pytest.approx(3629 * 160 * (0.36 + 0.5 / 24) / 3600)
     assert row["comet"] == pytest.approx(2 * row["plain"])
     assert row["tables"] == pytest.approx(5 * 3 * row["plain"])
-    assert row["curves"] == pytest.approx(5 * row["plain"] * 6 * (3 + 3 * 2))
+    assert row["curves"] == pytest.approx(5 * row["plain"] * 6 * (4 + 2 * 2))
     assert row["gigabytes"] == pytest.approx(391 * 8 / 1024)
     assert table.loc[("ksdd2", "differnet"), "plain"] == pytest.approx(
         2331 * 192 * (0.36 + 0.5 / 24) / 3600
