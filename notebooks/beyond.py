@@ -232,7 +232,7 @@ trials = simulated_scores.rates(
 own = trials[trials["judge"] == "itself"]
 note = f"simulated scores · {simulated} sets of 200 images each · judged without known nominals"
 
-# %% mystnb={"figure": {"name": "fig-fdr", "caption": "The realised false-discovery rate on simulated training sets against the rate asked for, with 95 % intervals; in the grey area the control fails."}, "image": {"alt": "Three panels, for 0, 10 and 40 % of dirt, with points by distribution, most of them below the diagonal."}}
+# %% mystnb={"figure": {"name": "fig-fdr", "caption": "The realised false-discovery rate on simulated training sets against the rate asked for, with 95 % intervals; in the grey area the control fails. An arrow with a number marks a rate beyond the panel."}, "image": {"alt": "Three panels, for 0, 10 and 40 % of dirt, with points by distribution, most of them below the diagonal."}}
 notebook.show(figures_beyond.false_discoveries(own, note))
 
 # %% tags=["remove-input"]
