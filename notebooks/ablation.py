@@ -118,7 +118,7 @@ notebook.say(inner_loop.in_words(apart))
 # longer step do more?
 
 # %% tags=["remove-input"]
-(flow,) = [one for one in bases if one["detector"] == "differnet"]
+flow = next(one for one in bases if one["detector"] == "differnet")
 longer = experiments.run(inner_loop.stronger(flow), engine=engine)
 notebook.say(inner_loop.stronger_in_words(longer, controlled))
 
