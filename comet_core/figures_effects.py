@@ -50,7 +50,7 @@ def effects(
         raise InputError("there are no effects to draw; run the grid first.")
     groups = [part for _, part in table.groupby("group", sort=False)]
     rows = [len(part) for part in groups]
-    height = 0.21 * sum(rows) + (0.34 if shared else 0.55) * len(rows) + 1.0
+    height = 0.21 * sum(rows) + (0.34 if shared else 0.7) * len(rows) + 1.0
     figure = Figure(figsize=(WIDTH, height))
     panels = figure.subplots(
         len(groups), 1, sharex=shared, squeeze=False, height_ratios=[n + 0.4 for n in rows]
