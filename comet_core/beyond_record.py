@@ -109,10 +109,9 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Runs on the data sets that all methods of the record were run on, which means may be over."""
+    """Runs of a detector on the data sets that it ran all methods on, which means may be over."""
     methods = set(rows["method"])
-    whole = [name for name, part in rows.groupby("dataset") if set(part["method"]) == methods]
-    return rows[rows["dataset"].isin(whole)]
+    return rows.groupby(["dataset", "detector"]).filter(lambda part: set(part["method"]) == methods)
 
 
 def overview(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
@@ -179,10 +178,11 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
     """Where CoMet+ keeps what was aimed for, where not, and who is ahead there; Markdown."""
-    gains, harms, fair = beyond.gaps(rows), beyond.harms(rows), set(comparable(rows)["dataset"])
+    gains, harms, whole = beyond.gaps(rows), beyond.harms(rows), comparable(rows)
     gains = gains[gains["contamination"] == level]
     lines = []
     for detector in rows["detector"].unique():
+        fair = set(whole.loc[whole["detector"] == detector, "dataset"])
         gain, harm = gains[gains["detector"] == detector], harms[harms["detector"] == detector]
         told = {
             f", {100 * level:g} %": _gaps_closed(gain),

@@ -117,6 +117,11 @@ def test_means_are_over_data_sets_that_all_weightings_were_run_on(tmp_path: Path
     table = beyond_record.overview(rows).set_index("weighting")
     assert table.loc["CoMet+", "gain at 10 %"] == "+20.0"
     assert "on bottle 0 %" in beyond_record.findings(rows), "what was run is told all the same"
+    other = read(tmp_path, told(gain=0.5, synthetic=False, category="bottle"))["rows"]
+    both = pd.concat([rows, other.assign(detector="differnet")])
+    whole = beyond_record.comparable(both).groupby("detector")["dataset"].agg(set).to_dict()
+    # What one detector lacks does not keep the other from being told.
+    assert whole["simplenet"] == {"MVTec AD stand-in"} and "bottle" in whole["differnet"]
 
 
 def test_the_figure_has_a_row_a_method_and_a_column_a_level(tmp_path: Path) -> None:
