@@ -139,14 +139,13 @@ def findings(table: pd.DataFrame) -> str:
     lines = []
     for (category, detector), part in table.groupby(KEYS, sort=False):
         said = []
-        for row in part[part["method"].isin([METHOD, "comet+"])].to_dict("records"):
-            found = Interval.of(row)
-            settled = side(found, 0.0) != OPEN
-            level = "clean" if row["contamination"] == 0 else f"{100 * row['contamination']:g} %"
-            said.append(
-                f"{label(row['method'])} {level} {in_points(found)}"
-                + ("" if settled else ", not settled")
-            )
+        for level, group in part[part["method"].isin([METHOD, "comet+"])].groupby("contamination"):
+            told = []
+            for row in group.to_dict("records"):
+                found = Interval.of(row)
+                open_ = "" if side(found) != OPEN else " (not settled)"
+                told.append(f"{label(row['method'])} {in_points(found)}{open_}")
+            said.append(f"{_level(float(str(level)))} {enumerated(told)}")
         lines.append(f"- **{_data(str(category))}, {label(str(detector))}**: {'; '.join(said)}.")
     return "\n".join(lines)
 
@@ -188,6 +187,10 @@ def copies(rows: pd.DataFrame) -> pd.DataFrame:
         }
         | {name: [f"{100 * one:.1f}" for one in table[key]] for name, key in columns.items()}
     )
+
+
+def _level(contamination: float) -> str:
+    return "clean" if contamination == 0 else f"at {100 * contamination:g} %"
 
 
 def _data(category: str) -> str:

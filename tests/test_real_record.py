@@ -58,7 +58,7 @@ def test_the_sentences_follow_the_numbers() -> None:
     assert "by 0.0 to +5.0 points" in headline and "1 of 2 intervals lie above zero" in headline
     lines = real_record.findings(gains).splitlines()
     assert len(lines) == 2
-    assert "CoMet 10 % +5.0 [" in lines[0] and "CoMet clean" in lines[0]
+    assert "at 10 % CoMet +5.0 [" in lines[0] and ": clean CoMet" in lines[0]
     assert "not settled" in lines[1]
     assert "the I-AUROC" in headline
     worse = real_record.headline(real_record.gains(rows(-0.05)))
