@@ -153,6 +153,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
     ("setting", "value"),
     [
         ("epochs", 4),
+        ("max_steps", 3),
         ("batch_size", 10),
         ("learning_rate", 3e-3),
         ("schedule", "linear"),
@@ -175,7 +176,7 @@ def test_strategies_differ_and_coincide_where_they_must() -> None:
 )
 def test_every_setting_has_an_effect(setting: str, value: Any) -> None:
     usual = {"strategy": "comet", "alpha": 1e-2, "gamma": 50.0, "kappa": 0.0, "batch_size": 15}
-    usual |= {"epochs": 5, "lambda_0": 0.05}
+    usual |= {"epochs": 7, "lambda_0": 0.05}
     # Two views an image, so that weights per part are not those per image.
     g = torch.Generator().manual_seed(0)
     maps = {"pooled": torch.randn(30, 2, 6, generator=g)}
