@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from comet_core import datasets, real_record, speed
+from comet_core.beyond import ORACLE
 from comet_core.copies import apart
 from comet_core.errors import InputError
 from comet_core.experiments import run
@@ -76,11 +77,11 @@ def main() -> int:
         if chosen.out is not None and chosen.out.exists():
             real_record.read_record(chosen.out)  # now rather than after hours
         rows = run(grids, store=chosen.store, engine=chosen.engine)
-        rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], real_record.ORACLE))
+        rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], ORACLE))
         report(rows)
         if chosen.copies:
-            dirty = told_apart(rows[rows["contamination"] > 0], chosen)
-            rows = pd.concat([rows[rows["contamination"] == 0], dirty])
+            compared = told_apart(rows[rows["contamination"] > 0], chosen)
+            rows = pd.concat([rows[rows["contamination"] == 0], compared])
         if chosen.out is not None:
             real_record.add(rows, chosen.out, speed.made())
     except InputError as error:

@@ -313,8 +313,7 @@ def started(path: Path | None) -> dict[str, Any]:
     except PackageNotFoundError as error:
         raise InputError(f"{error.name} is not installed here; use `make bench-peers`.") from None
     fresh: dict[str, Any] = {
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": speed.machine(),
+        **speed.made(),
         "versions": packages,
         "image_size": SIZE,
         "backbone": BACKBONE,

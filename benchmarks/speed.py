@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,8 +82,7 @@ def measured(chosen: argparse.Namespace, folder: Path) -> dict:
         )
     rows: list[dict] = []
     record = {
-        "made": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": speed.machine(),
+        **speed.made(),
         "images": {
             "source": "drawn" if not chosen.data_root else "given",
             "category": chosen.category,

@@ -17,6 +17,8 @@ import yaml
 from comet_core import real_record
 from comet_core.config import RunConfig, TrainingSettings
 from comet_core.detectors import make_detector
+from comet_core.evidence import DETECTORS
+from comet_core.names import label
 
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
@@ -28,7 +30,6 @@ SHOWN = (
 TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate", "schedule")
 
 
-DETECTORS = (("simplenet", "SimpleNet"), ("differnet", "DifferNet"))
 METHOD = {
     "kappa": ("$\\kappa$, {eq}`eq-threshold`", "1.5"),
     "lambda_0": ("$\\lambda_0$, {eq}`eq-lambda`", "0.005"),
@@ -104,7 +105,8 @@ def real(record: Path) -> str:
 def settings() -> str:
     """A table for each detector: what it is trained with in the profiles `demo` and `paper`."""
     tables = []
-    for name, title in DETECTORS:
+    for name in DETECTORS:
+        title = label(name)
         columns = []
         for profile in ("demo", "paper"):
             chosen = {"category": "any", "detector": name, "profile": profile}
@@ -124,11 +126,11 @@ def comet_settings() -> str:
     for field, (meaning, released) in METHOD.items():
         default = usual[field].default
         told = [f"{default}"]
-        for name, title in DETECTORS:
+        for name in DETECTORS:
             chosen = {"category": "any", "detector": name, "profile": "demo"}
             value = getattr(RunConfig.from_profile(chosen), field)
             if value != default:
-                told.append(f"{title} in `demo`: {value}")
+                told.append(f"{label(name)} in `demo`: {value}")
         rows.append([f"`{field}`", meaning, "; ".join(told), released])
     header = ["setting", "what it is", "here", "released code"]
     return _table("tab-settings-comet", "Settings of CoMet", header, rows)

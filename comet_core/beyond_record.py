@@ -21,6 +21,8 @@ from comet_core.evidence import DETECTORS, LEVEL
 from comet_core.names import data_names, enumerated, label
 from comet_core.tables import signed, two_decimals, whole_percent, with_interval
 
+TARGET = "bench-beyond"
+"""What `make` calls the benchmark."""
 RUN = ["name", "drawn", "category", "detector", "method", "contamination", "seed"]
 """What names a run of the record."""
 KINDS = ("nominal", "boundary", "anomalous")
@@ -73,19 +75,13 @@ def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     Raises:
         InputError: the file is another one.
     """
-    before = _read(path)["rows"] if path.exists() else new[:0]
-    rows = pd.concat([before, new]).drop_duplicates(RUN, keep="last")
+    by = ["drawn", *(name for name in RUN if name != "drawn")]
     names = (*DETECTORS, PLAIN, *beyond.RULES, BEST, ORACLE)
-    place = {name: i for i, name in enumerate(names)}
-    order = ["drawn", *(name for name in RUN if name != "drawn")]
-    rows = rows.sort_values(
-        order, key=lambda one: one.map(place) if one.name in ("detector", "method") else one
-    )
-    records.write_table(rows, path, about)
+    records.add_rows(new, path, TARGET, about, RUN, by, names)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return records.read_record(path, "bench-beyond", [*RUN, *MEASURED])
+    return records.read_record(path, TARGET, [*RUN, *MEASURED])
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 from comet_core.backbones import backbone_info, load_backbone
 from comet_core.datasets.base import Image, Skipped
 from comet_core.detectors.base import Detector
-from comet_core.devices import device, half_precision, sent
+from comet_core.devices import computes_in_half, device, half_precision, sent
 from comet_core.errors import InputError
 from comet_core.images import read_image, resize
 
@@ -89,7 +89,7 @@ class FeatureSpec:
         # The Lite networks' weights come in packages of their own, the networks from timm.
         names = {source, "pillow", *(["timm"] if info.package else [])}
         versions = {name: version(name.replace("_", "-")) for name in names}
-        precision = "half" if device().type == "cuda" else "single"
+        precision = "half" if computes_in_half(device()) else "single"
         state = [FORMAT, asdict(self), info.weights, versions, precision]
         text = json.dumps(state, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

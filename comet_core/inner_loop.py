@@ -27,6 +27,8 @@ PARTS = ("all of it", "fewer images a step", LOOP)
 """Of the effect of meta-learning: the whole, and its two parts."""
 STRONGER = (1.0, 10.0)
 """Inner steps to try with DifferNet: a thousand and ten thousand times the default."""
+TARGET = "bench-inner-loop"
+"""What `make` calls the benchmark."""
 COLUMNS = ["category", "contamination", "detector", "strategy", "inner_steps", "epochs", "seed"]
 """What tells the runs of a record apart; beside it they have `MEASURED`."""
 MEASURED = ["synthetic", "image_auroc"]
@@ -222,7 +224,7 @@ def in_words(table: pd.DataFrame) -> str:
 
 def read_record(path: Path) -> dict[str, Any]:
     """What `benchmarks/inner_loop.py --out` wrote; see `records.read_record`."""
-    return records.read_record(path, "bench-inner-loop", {*COLUMNS, *MEASURED})
+    return records.read_record(path, TARGET, {*COLUMNS, *MEASURED})
 
 
 def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
@@ -234,9 +236,7 @@ def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
         about: when and where they were made.
     """
     new = rows[[*COLUMNS, *MEASURED]].round({"image_auroc": 5})
-    before = read_record(path)["rows"] if path.exists() else new[:0]
-    kept = pd.concat([before, new]).drop_duplicates(COLUMNS, keep="last").sort_values(COLUMNS)
-    records.write_table(kept, path, about)
+    records.add_rows(new, path, TARGET, about, COLUMNS)
 
 
 def described(record: Mapping[str, Any]) -> str:

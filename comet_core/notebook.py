@@ -214,15 +214,15 @@ def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
     seeds = sorted(rows["seed"].unique())
     levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
-    names = data_names(rows)
+    names, prefix = data_names(rows), ""
     if rows["synthetic"].all():
-        names = {name: NAMES.get(name, name) for name in names}
-    told = {
-        f"{names[str(dataset)]}{_contents(part, str(dataset))}": None
+        names, prefix = {name: NAMES.get(name, name) for name in names}, "synthetic stand-in for "
+    told = dict.fromkeys(
+        f"{names[str(dataset)]}{_contents(part, str(dataset))}"
         for dataset, part in rows.groupby("dataset", sort=False)
-    }
+    )
     parts = [
-        ("synthetic stand-in for " if rows["synthetic"].all() else "") + ", ".join(told),
+        prefix + ", ".join(told),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
         ", ".join(label(one) for one in rows["detector"].unique()),
         ", ".join(label(one) for one in rows["strategy"].unique()),

@@ -13,18 +13,21 @@ from typing import Any
 import pandas as pd
 
 from comet_core import records
+from comet_core.beyond import BEST, ORACLE
 from comet_core.effects import OPEN, UP, points, side
 from comet_core.effects import with_interval as in_points
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.names import MVTEC_AD, enumerated, label
 from comet_core.statistics import Interval, paired_difference
 
+TARGET = "bench-real"
+"""What `make` calls the benchmark."""
 RUN = ["category", "detector", "method", "contamination", "seed"]
 """What names a run of the record."""
 MEASURED = ["image_auroc", "image_auroc_copied", "image_auroc_new", "copied"]
 """What is told of it; the latter three as in `copies.apart`, of contaminated runs."""
-ORACLE = "oracle"
-METHODS = (BASELINE, "soft", METHOD, "comet+", ORACLE)
+METHODS = (BASELINE, "soft", METHOD, BEST, ORACLE)
+NAMES = (*DETECTORS, *METHODS)
 KEYS = ["category", "detector"]
 
 
@@ -39,18 +42,8 @@ def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     Raises:
         InputError: the file is another one.
     """
-    before = [_read(path)["rows"]] if path.exists() else []
     told = new.reindex(columns=[*RUN, *MEASURED]).round(dict.fromkeys(MEASURED, 5))
-    rows = pd.concat([*before, told]).drop_duplicates(RUN, keep="last")
-    place = {name: i for i, name in enumerate((*DETECTORS, *METHODS))}
-    rows = rows.sort_values(
-        RUN, key=lambda one: one.map(place) if one.name in ("detector", "method") else one
-    )
-    records.write_table(rows, path, about)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return records.read_record(path, "bench-real", [*RUN, *MEASURED])
+    records.add_rows(told, path, TARGET, about, RUN, names=NAMES)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -59,7 +52,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, or another one.
     """
-    return _read(path)
+    return records.read_record(path, TARGET, [*RUN, *MEASURED])
 
 
 def described(record: Mapping[str, Any]) -> str:
@@ -68,7 +61,7 @@ def described(record: Mapping[str, Any]) -> str:
     levels = sorted(level for level in rows["contamination"].unique() if level > 0)
     return (
         f"real images: {enumerated([_data(name) for name in rows['category'].unique()])} · clean, "
-        f"{enumerated([f'{100 * level:g} %' for level in levels])} contamination · "
+        f"{enumerated([_level(level) for level in levels])} contamination · "
         f"{rows['seed'].nunique()} seeds · a record of {record['made']}"
     )
 
@@ -87,7 +80,7 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
                 for _, part in groups
             ]
             if any(value == value for value in found):
-                name = f"{'clean' if level == 0 else f'{100 * level:g} %'}, {label(method)}"
+                name = f"{_level(level)}, {label(method)}"
                 columns[name] = [f"{100 * one:.1f}" if one == one else "–" for one in found]
     data = [_data(str(category)) for (category, _), _ in groups]
     return pd.DataFrame(
@@ -112,20 +105,12 @@ def gains(rows: pd.DataFrame) -> pd.DataFrame:
                 some[both], "image_auroc", "method", method, BASELINE, by, pair=("seed",)
             )
             found.append(gain.assign(method=method))
-    table = pd.concat(found)
-    place = {name: i for i, name in enumerate((*DETECTORS, *METHODS))}
-    return table.sort_values(
-        ["category", "detector", "contamination", "method"],
-        key=lambda one: one.map(place) if one.name in ("detector", "method") else one,
-        ignore_index=True,
-    )
+    return records.in_order(pd.concat(found), [*KEYS, "contamination", "method"], NAMES)
 
 
 def drawn(table: pd.DataFrame) -> pd.DataFrame:
     """`gains` as `figures_effects.effects` draws them: a group for each data set and detector."""
-    level = [
-        "clean" if one == 0 else f"{100 * one:g} % anomalous" for one in table["contamination"]
-    ]
+    level = [f"{_level(one)}{' anomalous' if one else ''}" for one in table["contamination"]]
     where = [_data(name) for name in table["category"]]
     return table.assign(
         group=[f"{a}, {label(b)}" for a, b in zip(where, table["detector"], strict=True)],
@@ -139,13 +124,14 @@ def findings(table: pd.DataFrame) -> str:
     lines = []
     for (category, detector), part in table.groupby(KEYS, sort=False):
         said = []
-        for level, group in part[part["method"].isin([METHOD, "comet+"])].groupby("contamination"):
+        for level, group in part[part["method"].isin([METHOD, BEST])].groupby("contamination"):
             told = []
             for row in group.to_dict("records"):
                 found = Interval.of(row)
                 open_ = "" if side(found) != OPEN else " (not settled)"
                 told.append(f"{label(row['method'])} {in_points(found)}{open_}")
-            said.append(f"{_level(float(str(level)))} {enumerated(told)}")
+            at = float(str(level))
+            said.append(f"{'at ' if at else ''}{_level(at)} {enumerated(told)}")
         lines.append(f"- **{_data(str(category))}, {label(str(detector))}**: {'; '.join(said)}.")
     return "\n".join(lines)
 
@@ -155,7 +141,7 @@ def headline(table: pd.DataFrame) -> str:
     dirty = table[(table["method"] == METHOD) & (table["contamination"] > 0)]
     settled = sum(side(Interval.of(row), 0.0) == UP for row in dirty.to_dict("records"))
     low, high = points(dirty["mean"].min()), points(dirty["mean"].max())
-    level = f"{100 * dirty['contamination'].iloc[0]:g} %"
+    level = _level(dirty["contamination"].iloc[0])
     names = enumerated([_data(str(name)) for name in dirty["category"].unique()])
     return (
         f"On real images ({names}; {level} anomalous, {dirty['n'].max()} seeds) CoMet changes the "
@@ -190,7 +176,7 @@ def copies(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _level(contamination: float) -> str:
-    return "clean" if contamination == 0 else f"at {100 * contamination:g} %"
+    return "clean" if contamination == 0 else f"{100 * contamination:g} %"
 
 
 def _data(category: str) -> str:

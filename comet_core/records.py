@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,44 @@ def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[st
         raise InputError(
             f"'{path}' is no record of the benchmark; `make {target}` writes one."
         ) from None
+
+
+def add_rows(
+    new: pd.DataFrame,
+    path: Path,
+    target: str,
+    about: Mapping[str, Any],
+    keys: Sequence[str],
+    by: Sequence[str] = (),
+    names: Sequence[str] = (),
+) -> None:
+    """Add rows to a record, or begin one; rows of the same keys are replaced.
+
+    Args:
+        new: the rows, with all columns of the record.
+        path: of the record.
+        target: what `make` calls the benchmark.
+        about: when and where the rows were made.
+        keys: columns that name a row.
+        by: columns that the record is sorted by; the keys if left out.
+        names: as for `in_order`.
+
+    Raises:
+        InputError: the file is another one.
+    """
+    before = read_record(path, target, new.columns)["rows"] if path.exists() else new[:0]
+    rows = pd.concat([before, new]).drop_duplicates(list(keys), keep="last")
+    write_table(in_order(rows, by or keys, names), path, about)
+
+
+def in_order(rows: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """Rows sorted by columns; a column that holds nothing but some of `names` in their order."""
+    place = {name: i for i, name in enumerate(names)}
+    return rows.sort_values(
+        list(by),
+        key=lambda one: one.map(place) if one.isin(names).all() else one,
+        ignore_index=True,
+    )
 
 
 def write_table(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:

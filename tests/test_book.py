@@ -226,7 +226,7 @@ def test_the_settings_of_comet_are_those_of_the_code() -> None:
         default = TrainingSettings.model_fields[field].default
         line = text.split(f"* - `{field}`\n")[1].split("* - ")[0]
         assert line.splitlines()[1].startswith(f"  - {default}")
-    for detector, title in pages.DETECTORS:
+    for detector, title in (("simplenet", "SimpleNet"), ("differnet", "DifferNet")):
         run = RunConfig.from_profile({"category": "any", "detector": detector, "profile": "demo"})
         other = run.tasks != TrainingSettings.model_fields["tasks"].default
         assert (f"; {title} in `demo`: {run.tasks}" in text) == other

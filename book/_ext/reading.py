@@ -60,8 +60,8 @@ def fold(app: Sphinx, docname: str, source: list[str]) -> None:
             taught = docname.rpartition("/")[2] in TAUGHT and "hide-input" not in tags
             if taught and not _sets_up(cell):
                 continue
-            if "remove-input" not in tags and "remove-cell" not in tags:
-                tags += [] if "hide-input" in tags else ["hide-input"]
+            if not {"remove-input", "remove-cell", "hide-input"} & set(tags):
+                tags.append("hide-input")
             name = "Parameters" if "parameters" in tags else "Code"
             prompts = {"code_prompt_show": name, "code_prompt_hide": f"Hide the {name.lower()}"}
         cell["metadata"]["mystnb"] = prompts | cell["metadata"].get("mystnb", {})
