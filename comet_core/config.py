@@ -135,7 +135,7 @@ class RunConfig(TrainingSettings):
     overlap: bool = False
     """Whether injected images also stay in the test set."""
     train_limit: int | None = Field(None, ge=1)
-    """Use only the first so many nominal training images."""
+    """Use only the first so many training images, before any are injected."""
     test_limit: int | None = Field(None, ge=2)
     """Use only about so many test images, half of them nominal, evenly from the kinds."""
     oracle: bool = False

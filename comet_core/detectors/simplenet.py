@@ -111,8 +111,8 @@ class SimpleNet(PatchDetector):
         weight, bias = self._linear()
         hidden = Product(gain[:, None] * weight, gain * bias + shift)(samples.flatten(0, 1))
         d = self.head(F.leaky_relu(hidden, 0.2, inplace=True)).squeeze(-1)
-        # exp overflows in single precision at 88.
-        return (-d / self.options.margin).clamp(max=80).exp().view(samples.shape[:2])
+        # In single precision exp overflows at 88 and is 0 at -104, whose logarithm no map can hold.
+        return (-d / self.options.margin).clamp(-80, 80).exp().view(samples.shape[:2])
 
     def _linear(self) -> tuple[Tensor, Tensor]:
         """Adaptor and hidden layer as one: a matrix (hidden, D) and a bias (hidden,)."""
