@@ -17,6 +17,7 @@ import base64
 import io
 import os
 import stat
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +35,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
 """File names, in lower case, that are taken for images."""
 MAX_PIXELS = 80_000_000
 """Larger images are refused before they are decoded: a decompression bomb is small on disk."""
+
+# Pillow warns of images that are refused here anyway, in its own words and from each thread.
+warnings.filterwarnings("ignore", category=PillowImage.DecompressionBombWarning)
 
 WHITE = (255, 255, 255, 255)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")

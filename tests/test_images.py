@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -174,6 +176,20 @@ def test_decompression_bombs_are_refused_by_their_header(tmp_path, side):
     path.write_bytes(bomb(side))
     with pytest.raises(InputError, match="80,000,000"):
         read_image(path)
+
+
+def test_a_refused_image_is_told_once(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(bomb(11_000))
+    reader = "import sys; from comet_core.images import read_image; read_image(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", reader, tmp_path / "bomb.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert "make it smaller" in done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_a_large_photograph_is_no_bomb(tmp_path, monkeypatch):
