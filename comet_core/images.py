@@ -33,6 +33,10 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """Decoders that may run, by what the file holds and not by its name."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 """File names, in lower case, that are taken for images."""
+OTHER_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+)
+"""Those of images that no decoder here reads: whoever has some wants to be told."""
 MAX_PIXELS = 80_000_000
 """Larger images are refused before they are decoded: a decompression bomb is small on disk."""
 
