@@ -280,7 +280,7 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     for skip in seen.skipped[:20]:
-        print(f"left out: {skip.path}: {skip.reason}", file=sys.stderr)
+        print(f"left out: {skip}", file=sys.stderr)
     if len(seen.skipped) > 20:
         print(f"left out: {len(seen.skipped) - 20} more; the report lists them", file=sys.stderr)
     print(f"{seen.flagged} of {len(seen.table)} images flagged; the first are")

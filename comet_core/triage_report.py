@@ -305,9 +305,7 @@ def _skipped(seen: Inspection) -> str:
     """The files that were left out, as far as anyone would read."""
     if not seen.skipped:
         return ""
-    items = "".join(
-        f"<li>{escape(str(skip.path))}: {escape(skip.reason)}</li>" for skip in seen.skipped[:200]
-    )
+    items = "".join(f"<li>{escape(str(skip))}</li>" for skip in seen.skipped[:200])
     more = len(seen.skipped) - 200
     items += f"<li>and {more} more</li>" if more > 0 else ""
     title = f"<summary>Left out: {len(seen.skipped)}</summary>"

@@ -576,6 +576,7 @@ def test_the_command_says_what_it_found_and_where(
     assert done.returncode == 0, done.stderr
     assert "of 20 images flagged" in done.stdout and "report.html" in done.stdout
     assert "notes.txt: not an image by its name" in done.stderr
+    assert done.stderr.count("broken.png") == 1
     report = tmp_path / "new" / "report"
     flagged = int(pd.read_csv(report / "ranking.csv")["flagged"].sum())
     assert len(list((report / "maps").iterdir())) == max(3, flagged)
