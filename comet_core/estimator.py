@@ -355,7 +355,12 @@ class CoMet:
 def _given(images: Images) -> Given:
     """`Images`, looked at once; other types and empty lists are refused."""
     if isinstance(images, str | os.PathLike):
-        return Path(images).expanduser()
+        folder = Path(images).expanduser()
+        if folder.is_file():
+            raise InputError(
+                f"'{folder}' is a file; give it in a list, or the folder that holds the images."
+            )
+        return folder
     if not isinstance(images, Iterable):
         raise InputError(
             f"images must be a folder, files or arrays, and this is of type "

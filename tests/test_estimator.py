@@ -158,6 +158,9 @@ def test_what_is_no_image_is_told(model: CoMet, tmp_path: Path) -> None:
         for act in (CoMet().fit, model.score, model.anomaly_map):
             with pytest.raises(InputError, match=told):
                 act(wrong)  # type: ignore[arg-type]
+    (tmp_path / "a.png").touch()
+    with pytest.raises(InputError, match=r"a\.png' is a file; give it in a list, or the folder"):
+        model.score(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"'b\.png' is in the list of images 2 times"):
         CoMet().fit(["a.png", "b.png", "./b.png"])
     with pytest.raises(InputError, match=r"setting 'seed' = 9223372036854775808: .*less than"):

@@ -112,14 +112,14 @@ def existing_folder(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise InputError(f"data root '{path}' is a file; give the folder that holds the data set.")
+        raise InputError(f"'{path}' is a file; give the folder that holds the images.")
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
     missing = path.relative_to(parent).parts[0]
     nearest = suggest(missing, scan(parent).folders)
     hint = f"did you mean '{parent / nearest}'?" if nearest else "check the path."
-    raise InputError(f"data root '{path}' does not exist: no '{missing}' in '{parent}'; {hint}")
+    raise InputError(f"'{path}' does not exist: no '{missing}' in '{parent}'; {hint}")
 
 
 def suggest(name: str, names: Sequence[str]) -> str:
