@@ -16,7 +16,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -207,8 +207,16 @@ def _print_rerun(name: str, store: Path | None) -> int:
 def _print_rows(rows: pd.DataFrame, csv: Path | None) -> None:
     if csv is not None:
         aside = csv.with_name(f".{csv.name}.part")
-        rows.to_csv(aside, index=False)
-        aside.replace(csv)
+        try:
+            rows.to_csv(aside, index=False)
+            aside.replace(csv)
+        except OSError as error:
+            with suppress(OSError):
+                aside.unlink()
+            raise InputError(
+                f"the rows cannot be written to '{csv}' ({error.strerror or error}); name a file "
+                "in a folder that can be written to."
+            ) from None
         print(f"{len(rows)} runs written to {csv}")
         return
     brief = ["hash", "dataset", "category", "contamination", "detector", "strategy", "seed"]

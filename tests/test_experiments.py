@@ -385,6 +385,11 @@ def test_collect_on_the_command_line(tmp_path, capsys):
     csv = tmp_path / "rows.csv"
     assert main(["collect", "--store", str(tmp_path / "s"), "--csv", str(csv)]) == 0
     assert len(pd.read_csv(csv)) == 12
+    (tmp_path / "taken").mkdir()
+    for place in (tmp_path / "taken", tmp_path / "none" / "rows.csv"):
+        assert main(["collect", "--store", str(tmp_path / "s"), "--csv", str(place)]) == 2
+        assert f"cannot be written to '{place}'" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "s", "taken"]
     assert main(["collect", "--store", str(tmp_path / "none")]) == 0
     assert "no runs" in capsys.readouterr().out
 
