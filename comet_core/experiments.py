@@ -86,9 +86,10 @@ def run(
     Args:
         grid: see `expand`. Settings that name the same run give one row.
         store: the folder of the runs; by default COMET_RUNS, else `runs`.
-        engine: "in_process", one run after the other; "processes", several on this machine; or
-            the address of a Dask scheduler, "tcp://host:port". Workers of a cluster write to the
-            store themselves: its folder and the data's must have the same path on all machines.
+        engine: "in_process", one run after the other; "processes", several on this machine, which
+            in a script must be called below `if __name__ == "__main__":`; or the address of a Dask
+            scheduler, "tcp://host:port". Workers of a cluster write to the store themselves: its
+            folder and the data's must have the same path on all machines.
         workers: number of processes for "processes"; by default one for each core, which share
             the cores evenly. They run the code that was there at the session's first such call.
         retries: how often a run is tried again after its worker died or an unexpected error.
