@@ -283,9 +283,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"left out: {skip}", file=sys.stderr)
     if len(seen.skipped) > 20:
         print(f"left out: {len(seen.skipped) - 20} more; the report lists them", file=sys.stderr)
-    print(f"{seen.flagged} of {len(seen.table)} images flagged; the first are")
-    print(seen.table.head(10).to_string(index=False))
-    print(f"Look at them: {(Path(chosen.out).expanduser() / REPORT).resolve().as_uri()}")
+    try:
+        print(f"{seen.flagged} of {len(seen.table)} images flagged; the most suspicious are")
+        print(seen.table.head(10).to_string(index=False))
+        print(f"Look at them: {(Path(chosen.out).expanduser() / REPORT).resolve().as_uri()}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -582,6 +582,18 @@ def test_the_command_says_what_it_found_and_where(
     assert len(list((report / "maps").iterdir())) == max(3, flagged)
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    seen: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triage, "inspect_folder", lambda *_, **__: seen)
+    read, written = os.pipe()
+    os.close(read)
+    with os.fdopen(written, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert triage.main([str(seen.folder), "--out", str(tmp_path / "report")]) == 0
+    assert triage_report.is_report(tmp_path / "report" / triage.REPORT)
+
+
 def test_an_interrupt_of_the_imports_leaves_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
