@@ -243,7 +243,7 @@ def _page(seen: Inspection, source: str, large: list[str], small: list[str]) -> 
         ("images", f"{count:,}", ""),
         ("flagged", f"{flagged:,}", "flagged"),
         ("share flagged", f"{100 * flagged / count:.1f} %", ""),
-        ("left out", f"{left_out:,}", ""),
+        ("left out", f'<a href="#left-out">{left_out:,}</a>' if left_out else "0", ""),
     ]
     positive = bool((table["score"] > 0).all()) and seen.threshold > 0
     edge = getattr(seen.settings, "image_size", 256)
@@ -309,7 +309,7 @@ def _skipped(seen: Inspection) -> str:
     more = len(seen.skipped) - 200
     items += f"<li>and {more} more</li>" if more > 0 else ""
     title = f"<summary>Left out: {len(seen.skipped)}</summary>"
-    return f"<details>{title}<ul>{items}</ul></details>"
+    return f'<details id="left-out">{title}<ul>{items}</ul></details>'
 
 
 def folder_key(images: Path) -> str:

@@ -307,6 +307,12 @@ def test_names_are_escaped(page: str) -> None:
     assert "<more>" not in page
 
 
+def test_what_was_left_out_is_counted_above_and_listed_below(page: str) -> None:
+    assert '<dt>left out</dt><dd><a href="#left-out">2</a></dd>' in page
+    listed = page.split('<details id="left-out">')[1].split("</details>")[0]
+    assert listed.count("<li>") == 2 and listed.count("broken.png") == 1
+
+
 def test_links_lead_to_the_images(page: str, out: Path) -> None:
     for address in re.findall(r'data-file="([^"]+)"', page):
         assert (out / unquote(address)).is_file()
