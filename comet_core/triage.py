@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -57,6 +60,10 @@ SPARE = 4
 """How many more images than there are defects one is ready to look at."""
 EDGE = 1024
 """Longest side, in pixels, of an anomaly map that is written."""
+ASIDE = ".writing-"
+"""How the name of a folder begins in which a report is written until it is whole."""
+ABANDONED = 3600
+"""Seconds after which nobody can still be writing there."""
 
 
 def triage(
@@ -97,7 +104,7 @@ def triage(
 def write(seen: Inspection, out: Path, source: str = "") -> None:
     """Write all files aside, then put each in its place."""
     try:
-        with made_folder(out), TemporaryDirectory(dir=out, prefix=".writing-") as aside:
+        with made_folder(out), TemporaryDirectory(dir=out, prefix=ASIDE) as aside:
             new = Path(aside)
             note = seen.describe(source or "unlabelled images")
             seen.table.to_csv(new / RANKING, index=False, float_format="%.6g")
@@ -115,8 +122,17 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
                 (out / MAPS).replace(new / "old")
             for name in (REPORT, MAPS, SHEET, CURVE, RANKING):  # the report says whose they are
                 (new / name).replace(out / name)
+            _clear(out)
     except OSError as error:
         raise cannot_write(out, error) from None
+
+
+def _clear(out: Path) -> None:
+    """Remove what searches that were killed while they wrote left behind, hours ago."""
+    for left in out.glob(f"{ASIDE}*"):
+        with suppress(FileNotFoundError):  # another search cleared it
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_maps(seen: Inspection, folder: Path) -> None:

@@ -103,6 +103,17 @@ def test_the_same_again_gives_the_same_bytes_and_keeps_other_files(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
+def test_what_a_killed_search_left_is_cleared_by_a_later_one(
+    seen: Inspection, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    for name in ("killed", "busy"):
+        (out / f".writing-{name}" / "maps").mkdir(parents=True)
+    os.utime(out / ".writing-killed", (0, 0))
+    triage.write(seen, out)
+    assert [path.name for path in out.glob(".*")] == [".writing-busy"]
+
+
 def test_a_failure_leaves_the_earlier_report_alone(
     seen: Inspection, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
