@@ -102,7 +102,7 @@ def read_mask(
 
     def binary(image: PillowImage.Image) -> NDArray[np.bool_]:
         floor = 127 if image.format in ("JPEG", "MPO") else 0
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("I", "F", *_SIXTEEN_BIT) or (
             image.mode == "L" and not image.has_transparency_data
         ):
@@ -181,7 +181,7 @@ def _height_width(size: Size) -> tuple[int, int]:
 def _to_rgb(
     image: PillowImage.Image, background: tuple[int, int, int, int] = WHITE
 ) -> PillowImage.Image:
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # a photograph is large: nothing is copied
     if image.mode in _SIXTEEN_BIT or (image.mode == "I" and image.format == "PNG"):
         samples = np.asarray(image).astype(np.float32)  # a PNG has at most 16 bits a sample
         image = PillowImage.fromarray(np.rint(samples / 257).astype(np.uint8))
@@ -190,7 +190,7 @@ def _to_rgb(
     if image.has_transparency_data:
         canvas = PillowImage.new("RGBA", image.size, background)
         image = PillowImage.alpha_composite(canvas, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 class _RefusedError(Exception):
