@@ -96,6 +96,25 @@ def test_one_bit_and_cmyk(tmp_path):
     assert read_image(tmp_path / "a.jpg").max() < 10
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("shape", [(600, 900), (31, 900), (30, 20)])
+def test_an_image_to_be_looked_at_is_fitted_and_nearly_what_it_is(
+    tmp_path, monkeypatch, name, shape
+):
+    pixels = resize(np.roll(RGB, 3, axis=0), shape)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / name, pixels, quality=95, exif=exif)
+    whole, sizes = read_image(tmp_path / name), []
+    to_rgb = images._to_rgb
+    monkeypatch.setattr(images, "_to_rgb", lambda image: sizes.append(image.size) or to_rgb(image))
+    found = images.read_fitted(tmp_path / name, 90)
+    assert max(found.shape) == min(90, max(shape)) and found.flags.writeable
+    assert np.abs(found.astype(int) - resize(whole, found.shape[:2])).mean() < 3
+    reduced = name == "a.jpg" and shape == (600, 900)
+    assert sizes == [(450, 300) if reduced else shape[::-1]]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_to_pixels_and_shape(tmp_path, orientation):
     exif = Image.Exif()
