@@ -85,7 +85,7 @@ def triage(
         shown: how many images, the most suspicious first, are shown large and with their map; the
             flagged ones are in any case, up to 120.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
-        **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
+        **options: of `inspect_folder`: without, strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
         InputError: as `inspect_folder`; or `out` cannot be written to, is a file, lies among the
@@ -248,6 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", help="images, nested or flat; nothing in it is changed")
     parser.add_argument("--out", default="report", help="folder of the report (default: report)")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="REVIEWED.csv",
+        help="leave out what is marked defective in this list, which an earlier report saved; can "
+        "be given several times",
+    )
     parser.add_argument("--strategy", default=STRATEGY, help=f"of training (default: {STRATEGY})")
     parser.add_argument(
         "--kappa", type=float, default=1.5, help="larger flags fewer images (default: 1.5)"
@@ -278,6 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen.out,
             strategy=chosen.strategy,
             shown=chosen.shown,
+            without=chosen.without,
             strict=chosen.strict,
             progress=not chosen.quiet,
             kappa=chosen.kappa,

@@ -418,6 +418,36 @@ def test_all_that_are_flagged_are_shown_large_up_to_a_bound(
     assert maps(2) == 3
 
 
+def test_what_is_marked_defective_is_left_out_the_next_time(
+    photos: Path, seen: Inspection, tmp_path: Path
+) -> None:
+    def again(lists: Path | list[Path]) -> Inspection:
+        options = {"cache": tmp_path, "epochs": 1, "maps": 0, "image_size": 64}
+        return inspection.inspect_folder(photos, without=lists, profile="smoke", **options)
+
+    seen.table.assign(verdict=["defective", "fine", *[""] * 18]).to_csv(tmp_path / "1.csv")
+    seen.table.tail(1).assign(verdict="defective").to_csv(tmp_path / "2.csv")
+    found = again([tmp_path / "1.csv", tmp_path / "2.csv"])
+    gone = {seen.table["path"].iloc[0], seen.table["path"].iloc[-1]}
+    assert set(found.table["path"]) == set(seen.table["path"]) - gone
+    told = [str(skip) for skip in found.skipped if "1.csv" in skip.reason]
+    assert told == [
+        f"{photos / seen.table['path'].iloc[0]}: marked defective in '{tmp_path}/1.csv'"
+    ]
+
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "unmarked.csv").write_text("path\n")
+    (tmp_path / "other.csv").write_text("path,verdict\nelsewhere.png,defective\n")
+    for name, problem in (
+        ("nowhere.csv", "cannot be read as a list of marks .No such file"),
+        ("empty.csv", "cannot be read as a list of marks"),
+        ("unmarked.csv", "no columns 'path' and 'verdict'"),
+        ("other.csv", "none of the images that are marked defective in .*is in"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            again(tmp_path / name)
+
+
 def test_a_source_is_told_everywhere(seen: Inspection, out: Path) -> None:
     assert "drawn by a program" in triage_report.render(seen, out, source="drawn by a program")
 
