@@ -266,7 +266,11 @@ def main(arguments: list[str] | None = None) -> int:
         default=60,
         help="images shown large, with maps; all flagged ones are, up to 120 (default: 60)",
     )
-    parser.add_argument("--image-size", type=int, help="pixels at which images are seen")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        help="pixels at which images are seen (default: 256; 128 of smoke)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")

@@ -41,6 +41,14 @@ def test_the_dirt_comes_first(model: CoMet) -> None:
     assert len(model.history_) == 40
 
 
+def test_copies_keep_their_order() -> None:
+    images = [image for image in draw(3, 0, size=64) for _ in range(12)]
+    ranking = CoMet(profile="smoke", epochs=1, image_size=64).fit(images).ranking()
+    for _, copies in ranking.groupby("score"):
+        places = copies["id"].astype(int).tolist()
+        assert len(places) >= 12 and places == sorted(places)
+
+
 def test_scores_flags_and_maps_of_new_images(model: CoMet) -> None:
     new = draw(6, 2)
     scores = model.score(new)
