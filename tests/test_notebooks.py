@@ -239,6 +239,12 @@ def test_finds_embedded_data_or_says_how_to_make_them(
     assert notebook.find_data("ksdd2", "../mine") == Path("../mine")
 
 
+def test_a_folder_without_a_category_is_told(tmp_path: Path) -> None:
+    assert notebook.choose_categories("mvtec_ad", tmp_path, ["bottle"]) == ["bottle"]
+    with pytest.raises(InputError, match="holds no category in the layout of 'mvtec_ad'; check"):
+        notebook.choose_categories("mvtec_ad", tmp_path, [])
+
+
 def test_folders_do_not_depend_on_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
