@@ -440,6 +440,19 @@ def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("detector", DETECTORS)
+def test_a_folder_without_a_test_set_has_weights_and_no_metrics(detector, tmp_path, monkeypatch):
+    settings = {**tiny(tmp_path, monkeypatch), "detector": detector, "epochs": 1}
+    root = settings["data_root"] / "tile" / "train"
+    grid = {**settings, "dataset": "folder", "data_root": root, "category": "good"}
+    rows = run({**grid, "strategy": "plain"}, store=tmp_path / "runs", progress=False)
+    assert rows[["n_train", "n_test"]].to_numpy().tolist() == [[10, 0]]
+    assert "image_auroc" not in rows
+    train = Store(tmp_path / "runs").tables(rows, "train")
+    assert len(train) == 10 and train["weight"].between(0, 1).all()
+    assert Store(tmp_path / "runs").tables(rows, "test").empty
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
 def test_a_run_knows_its_score_under_the_other_protocol(detector, tmp_path, monkeypatch):
     grid = {
         **tiny(tmp_path, monkeypatch),
