@@ -42,8 +42,8 @@ BASELINE, METHOD = "plain", "comet"
 LEVEL = 0.1
 """Contamination of the comparison, where the training set is not contaminated by nature."""
 COSTLY = "woven"
-"""The embedded category in which 10 % of anomalies cost the plain SimpleNet most: 11 points of
-I-AUROC, in the five others 2 to 8 (60 images, three seeds). Where nothing is lost, no method can
+"""The embedded category in which 10 % of anomalies cost the plain SimpleNet most: 14 points of
+I-AUROC, in the five others 2 to 9 (all 66 images, three seeds). Where nothing is lost, no method can
 win anything back."""
 NATIVE = ("ksdd2",)
 """Data sets that are compared as they are: anomalies are in their training set already."""
@@ -85,7 +85,8 @@ EVIDENCE: dict[str, Evidence] = {
         },
         levels=(0.0, 0.02, 0.04, 0.06, 0.08, 0.1),
         seeds=(0, 1, 2),
-        embedded={"train_limit": 60},
+        # With the 70 images that 10 % make of them, as many steps an epoch: 3 and 4.
+        embedded={"train_limit": 64},
         at_ends=("comet+",),
     ),
     "paper": Evidence(

@@ -48,9 +48,8 @@ def ends(table: pd.DataFrame) -> tuple[float, float]:
 def growth(table: pd.DataFrame) -> pd.DataFrame:
     """How many times as large det Sigma is at the highest contamination as at the lowest.
 
-    Not all of it tells of the anomalies: they are images more, so that batches may have another
-    size, and the mean of fewer losses scatters more. In the profile `demo` a step of DifferNet sees
-    30 of 60 clean images, and 22 of 66 with 10 %, of which 9 and 7 make a loss: (9 / 7)^2 = 1.7.
+    Not all of it need tell of the anomalies: they are images more, so that batches may have another
+    size, and the mean of fewer losses scatters more.
 
     Args:
         table: of `courses`.

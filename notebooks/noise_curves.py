@@ -136,10 +136,9 @@ if len(watched):
 # %% [markdown]
 # The factors are of the last third of the training, between runs of one seed, with 95 % intervals over
 # the seeds. Where dirt multiplies $\det\Sigma$ without weights and not with them, the weights have
-# taken away what the model was unsure of. A part of each factor is not of the dirt: injected images are
-# images more, batches are then of another size, and means over fewer images scatter more. In the demo book
-# a step of DifferNet takes 30 of 60 clean images, and 22 of the 66 with 10 %. With 66 clean ones its
-# $\det\Sigma$ is about twice that with 60, so a factor of two or less says nothing.
+# taken away what the model was unsure of. Where batches differ in size a part of a factor is not of the
+# dirt, since means over fewer images scatter more. In the demo book they hardly do: a step of DifferNet
+# takes 21 or 22 of the 64 clean images, and 23 or 24 of the 70 with 10 %.
 
 # %% tags=["remove-input"]
 notebook.say(model_uncertainty.findings(courses))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from comet_core import evidence
+from comet_core.datasets.contamination import injected_count
 from comet_core.errors import InputError
 from comet_core.experiments import expand
 
@@ -76,10 +77,23 @@ def test_several_data_sets_lie_side_by_side(embedded: Path) -> None:
 
 def test_only_embedded_data_are_cut_short(embedded: Path) -> None:
     for grid in (evidence.curves, evidence.comparison):
-        assert {c.train_limit for c in expand(grid("demo"))} == {60}
+        assert {c.train_limit for c in expand(grid("demo"))} == {64}
         root = str(embedded / "mvtec_ad")
         own = expand(grid("demo", data_root=root, categories=["a"]))
         assert {c.train_limit for c in own} == {None}
+
+
+@pytest.mark.parametrize("detector", evidence.DETECTORS)
+def test_contamination_does_not_lengthen_the_training(embedded: Path, detector: str) -> None:
+    """More steps an epoch at a higher level would hide a part of what the anomalies cost."""
+    runs = [run for run in expand(evidence.curves("demo")) if run.detector == detector]
+    steps = {
+        round(count / run.batch_size)
+        for run in runs
+        for limit in [run.train_limit or 0]
+        for count in [limit, limit + injected_count(run.contamination, limit)]
+    }
+    assert len(steps) == 1
 
 
 def test_what_is_not_there_is_named(embedded: Path) -> None:
