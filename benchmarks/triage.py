@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +22,7 @@ import pandas as pd
 
 from comet_core.datasets import load
 from comet_core.errors import InputError
-from comet_core.inspection import STRATEGY, measure
+from comet_core.inspection import MEMBERS, STRATEGY, measure
 
 
 def main() -> int:
@@ -32,12 +33,15 @@ def main() -> int:
     parser.add_argument("--category", required=True)
     parser.add_argument("--defective", type=int, required=True, help="how many to mix in")
     parser.add_argument("--strategy", nargs="+", default=[STRATEGY])
+    parser.add_argument(
+        "--members", type=int, nargs="+", default=[MEMBERS], help="that are trained"
+    )
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--profile", default="demo")
     chosen = parser.parse_args()
     try:
         dataset = load(chosen.dataset, chosen.data_root, chosen.category)
-        for strategy in chosen.strategy:
+        for strategy, members in product(chosen.strategy, chosen.members):
             for seed in range(chosen.draws):
                 started = time.process_time()
                 with TemporaryDirectory() as aside:
@@ -47,10 +51,12 @@ def main() -> int:
                         Path(aside),
                         seed,
                         strategy=strategy,
+                        members=members,
                         profile=chosen.profile,
                     )
                 seconds = time.process_time() - started
-                row = {"strategy": strategy, "draw": seed, **told, "cpu_seconds": seconds}
+                how = {"strategy": strategy, "members": members, "draw": seed}
+                row = {**how, **told, "cpu_seconds": seconds}
                 print(pd.DataFrame([row]).to_string(index=False), flush=True)
     except InputError as error:
         print(error, file=sys.stderr)

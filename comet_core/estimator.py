@@ -32,6 +32,7 @@ from comet_core.datasets.base import Image, Skipped
 from comet_core.datasets.base import images as images_of
 from comet_core.datasets.listing import NO_IMAGE
 from comet_core.detectors import make_detector
+from comet_core.detectors.base import Detector
 from comet_core.errors import InputError
 from comet_core.features import (
     Features,
@@ -46,7 +47,7 @@ from comet_core.names import readable
 from comet_core.prior import prior_scores
 from comet_core.training import fit
 
-FORMAT = "comet-companion-1"
+FORMAT = "comet-companion-2"
 SETTINGS, STATE = "model.json", "model.safetensors"
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | NDArray[np.uint8]]
@@ -70,6 +71,9 @@ class CoMet:
         image_size: edge length in pixels at which images are seen.
         profile: where the settings that are not given come from: "smoke", "demo" or "paper".
         options: settings of the detector, such as {"noise_std": 0.5}.
+        members: so many detectors are trained, from seeds that count up from `seed`; a score is the
+            geometric mean of theirs, which depends less on chance (an ensemble: Lakshminarayanan et
+            al., NeurIPS 2017).
         cache: folder of the feature cache, for images that come from files.
         strict: refuse unreadable files in training instead of leaving them out with a warning; in
             scoring they are refused in any case, since each score belongs to the image at its
@@ -81,7 +85,7 @@ class CoMet:
         scores_: (N,) anomaly scores of the training images by the trained model, >= 0.
         weights_: (N,) confidence in them, in (0, 1] (equation 2).
         threshold_: t of equation 1; new images above it are flagged by `predict`.
-        history_: one row an epoch.
+        history_: one row an epoch of a member, named by its seed.
         skipped_: files that could not be read; a saved model does not keep them.
 
     Raises:
@@ -97,10 +101,13 @@ class CoMet:
         image_size: int | None = None,
         profile: str = "demo",
         options: dict[str, Any] | None = None,
+        members: int = 1,
         cache: str | os.PathLike[str] | None = None,
         strict: bool = False,
         **settings: Any,
     ) -> None:
+        if not isinstance(members, int) or members < 1:
+            raise InputError(f"members = {members!r}: train at least one detector.")
         unknown = sorted(set(settings) - set(TrainingSettings.model_fields))
         if unknown:
             raise InputError(
@@ -113,16 +120,27 @@ class CoMet:
             given["backbone"] = backbone
         if image_size is not None:
             given["image_size"] = image_size
-        self._set_up(RunConfig.from_profile(given), cache, strict)
+        self._set_up(RunConfig.from_profile(given), members, cache, strict)
 
     def _set_up(
-        self, config: RunConfig, cache: str | os.PathLike[str] | None, strict: bool
+        self,
+        config: RunConfig,
+        members: int,
+        cache: str | os.PathLike[str] | None,
+        strict: bool,
     ) -> None:
         self._config = config
-        self._detector = make_detector(config.detector, config.options)
+        self.members = members
+        self._detectors = self._new_detectors()
         self._cache = None if cache is None else Path(cache)
         self._strict = strict
-        self.spec: FeatureSpec = feature_spec(self._detector, config.backbone, config.image_size)
+        self.spec: FeatureSpec = feature_spec(
+            self._detectors[0], config.backbone, config.image_size
+        )
+
+    def _new_detectors(self) -> list[Detector]:
+        config = self._config
+        return [make_detector(config.detector, config.options) for _ in range(self.members)]
 
     @property
     def settings(self) -> TrainingSettings:
@@ -143,23 +161,23 @@ class CoMet:
             features.maps, self._config, lambda spec: self._features(given, progress, spec)
         )
         # A second fit starts from nothing, as the first did.
-        self._detector = make_detector(self._config.detector, self._config.options)
-        training = fit(
-            self._detector,
-            features.maps,
-            features.ids,
-            self._config,
-            prior=prior,
-            progress=progress,
-        )
-        scores = training.final.image_scores.double()
+        self._detectors = self._new_detectors()
+        found, histories = [], []
+        for seed, detector in enumerate(self._detectors, self._config.seed):
+            config = self._config.model_copy(update={"seed": seed})
+            training = fit(
+                detector, features.maps, features.ids, config, prior=prior, progress=progress
+            )
+            found.append(training.final.image_scores)
+            histories.append(training.history.assign(seed=seed))
+        scores = geometric_mean(found)
         threshold = iqr_threshold(scores, self._config.kappa)
         self.ids_: list[str] = features.ids
         self.skipped_: list[Skipped] = features.skipped
         self.scores_: NDArray[np.float64] = scores.numpy()
         self.weights_: NDArray[np.float64] = confidence_weights(scores, threshold).numpy()
         self.threshold_: float = threshold.item()
-        self.history_: pd.DataFrame = training.history
+        self.history_: pd.DataFrame = pd.concat(histories, ignore_index=True)
         return self
 
     def score(self, images: Images) -> NDArray[np.float64]:
@@ -168,7 +186,8 @@ class CoMet:
         Raises:
             InputError: an image cannot be read, or `fit` has not been called.
         """
-        return self._detector.image_scores(self._part_scores(images)).double().numpy()
+        each = zip(self._detectors, self._part_scores(images), strict=True)
+        return geometric_mean([one.image_scores(scores) for one, scores in each]).numpy()
 
     def predict(self, images: Images) -> NDArray[np.bool_]:
         """Which of N images, in their order, score above the threshold t of the training scores.
@@ -188,7 +207,8 @@ class CoMet:
         edge = self._config.image_size if size is None else size
         if not isinstance(edge, int | np.integer) or edge < 1:
             raise InputError(f"size = {size!r}: give the edge of the maps in pixels, 1 or more.")
-        maps = self._detector.anomaly_maps(self._part_scores(images), edge)
+        part_scores = geometric_mean(self._part_scores(images)).float()
+        maps = self._detectors[0].anomaly_maps(part_scores, edge)
         if maps is None:
             raise InputError(
                 f"detector '{self._config.detector}' scores whole images and has no anomaly map;"
@@ -236,14 +256,19 @@ class CoMet:
         return target
 
     def _write(self, folder: Path) -> None:
-        tensors = {f"detector.{k}": v for k, v in self._detector.state_dict().items()}
+        tensors = {
+            f"{member}.{name}": value
+            for member, detector in enumerate(self._detectors)
+            for name, value in detector.state_dict().items()
+        }
         tensors["scores"] = torch.from_numpy(self.scores_)
         # Not by `save_file`, which makes a file for its owner alone.
         content = save({k: v.contiguous() for k, v in tensors.items()})
         described = {
             "format": FORMAT,
             "settings": self._config.model_dump(mode="json", exclude={"data_root"}),
-            "grid": list(self._detector.grid),
+            "members": self.members,
+            "grid": list(self._detectors[0].grid),
             "threshold": self.threshold_,
             "ids": self.ids_,
             "history": self.history_.to_dict(orient="list"),
@@ -275,16 +300,18 @@ class CoMet:
                 raise InputError(f"the model in '{source}' is damaged; save it again.")
             tensors = load_file(source / STATE)
             model = cls.__new__(cls)
-            model._set_up(RunConfig.checked(described["settings"]), cache, strict)
-            state = {
-                name.removeprefix("detector."): value
-                for name, value in tensors.items()
-                if name.startswith("detector.")
-            }
-            model._detector.set_input(state["mean"], state["std"])
-            model._detector.load_state_dict(state)
+            config = RunConfig.checked(described["settings"])
+            model._set_up(config, int(described["members"]), cache, strict)
             rows, columns = described["grid"]
-            model._detector.grid = (int(rows), int(columns))
+            for member, detector in enumerate(model._detectors):
+                state = {
+                    name.removeprefix(f"{member}."): value
+                    for name, value in tensors.items()
+                    if name.startswith(f"{member}.")
+                }
+                detector.set_input(state["mean"], state["std"])
+                detector.load_state_dict(state)
+                detector.grid = (int(rows), int(columns))
             model.ids_, model.skipped_ = list(described["ids"]), []
             scores = tensors["scores"]
             model.scores_ = scores.numpy()
@@ -301,10 +328,11 @@ class CoMet:
             ) from None
         return model
 
-    def _part_scores(self, images: Images) -> torch.Tensor:
+    def _part_scores(self, images: Images) -> list[torch.Tensor]:
+        """Scores (N, P) of the images' parts by each member."""
         self._require_fit()
         features = self._features(_given(images), progress=False, complete=True)
-        return self._detector.map_scores(features.maps)
+        return [detector.map_scores(features.maps) for detector in self._detectors]
 
     def _require_fit(self) -> None:
         if not hasattr(self, "scores_"):
@@ -353,6 +381,14 @@ class CoMet:
             for name, some in batch.items():
                 maps[name][start : start + 16] = some
         return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)
+
+
+def geometric_mean(scores: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Of scores >= 0 by several detectors, place by place and in double precision.
+
+    Scores are compared by their ratios, and one that is 0 stays so.
+    """
+    return torch.stack([one.double() for one in scores]).log().mean(0).exp()
 
 
 def _given(images: Images) -> Given:

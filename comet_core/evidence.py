@@ -43,8 +43,8 @@ LEVEL = 0.1
 """Contamination of the comparison, where the training set is not contaminated by nature."""
 COSTLY = "woven"
 """The embedded category in which 10 % of anomalies cost the plain SimpleNet most: 14 points of
-I-AUROC, in the five others 2 to 9 (all 66 images, three seeds). Where nothing is lost, no method can
-win anything back."""
+I-AUROC, in the five others 2 to 9 (all 66 images, three seeds). Where nothing is lost, no method
+can win anything back."""
 NATIVE = ("ksdd2",)
 """Data sets that are compared as they are: anomalies are in their training set already."""
 

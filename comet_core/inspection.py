@@ -32,6 +32,10 @@ from comet_core.names import label, readable
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
+MEMBERS = 3
+"""So many detectors are trained unless another number is asked for. A single one ranks by chance as
+well: on magnetic tiles with 10 % of defects four have an average precision of 0.47, one has 0.37;
+on drawn bottle caps three have 0.81 and one 0.75."""
 FEWEST = 4
 """With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""
 MAP_SIZE = 128
@@ -82,9 +86,11 @@ class Inspection:
 
     def describe(self, source: str = "unlabelled images") -> str:
         """One line that says what this was made from: goes under every figure."""
+        first, last = self.settings.seed, self.settings.seed + self.model.members - 1
+        seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
         return (
             f"{source} · {len(self.table)} images, {self.flagged} flagged · "
-            f"{label(self.detector)}, {label(self.settings.strategy)} · seed {self.settings.seed}"
+            f"{label(self.detector)}, {label(self.settings.strategy)} · {seeds}"
         )
 
 
@@ -93,6 +99,7 @@ def inspect_folder(
     *,
     strategy: str = STRATEGY,
     detector: str = "simplenet",
+    members: int = MEMBERS,
     maps: int = 60,
     without: str | os.PathLike[str] | Collection[str | os.PathLike[str]] = (),
     strict: bool = False,
@@ -107,6 +114,7 @@ def inspect_folder(
         folder: images, nested or flat; nothing needs to be known of them.
         strategy: see `training`.
         detector: one that has anomaly maps.
+        members: so many are trained, and their scores averaged; see `CoMet`.
         maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
             are flagged in any case, up to `ALL_FLAGGED`.
         without: a list that an earlier report on the folder saved, or several; what is marked
@@ -119,7 +127,7 @@ def inspect_folder(
         InputError: no such folder, fewer than four readable images, a setting that does not fit,
             a detector without anomaly maps, or a list that is none or of another folder.
     """
-    model = CoMet(detector, strategy, strict=strict, **settings)
+    model = CoMet(detector, strategy, members=members, strict=strict, **settings)
     root = Path(folder).expanduser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`

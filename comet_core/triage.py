@@ -43,7 +43,7 @@ from comet_core.datasets import categories, load
 from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
-from comet_core.inspection import STRATEGY, Inspection, found, inspect_folder, measure
+from comet_core.inspection import MEMBERS, STRATEGY, Inspection, found, inspect_folder, measure
 from comet_core.names import readable
 from comet_core.report_place import (
     CURVE,
@@ -272,6 +272,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="pixels at which images are seen (default: 256; 128 of smoke)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
+    parser.add_argument(
+        "--members",
+        type=int,
+        default=MEMBERS,
+        help=f"detectors that are trained and averaged, for a steadier order (default: {MEMBERS})",
+    )
     parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -295,6 +301,7 @@ def main(arguments: list[str] | None = None) -> int:
             progress=not chosen.quiet,
             kappa=chosen.kappa,
             seed=chosen.seed,
+            members=chosen.members,
             profile=chosen.profile,
             image_size=chosen.image_size,
         )

@@ -85,6 +85,31 @@ def test_a_saved_differnet_scores_the_same(tmp_path: Path) -> None:
         model.anomaly_map(images)
 
 
+def test_members_are_trained_from_their_own_seeds_and_averaged(tmp_path: Path) -> None:
+    images, new = draw(8, 1), draw(3, 1)
+
+    def fitted(seed: int, members: int) -> CoMet:
+        settings = {"profile": "smoke", "epochs": 3, "image_size": 64, "seed": seed}
+        return CoMet(members=members, **settings).fit(images)  # type: ignore[arg-type]
+
+    one, other, both = fitted(4, 1), fitted(5, 1), fitted(4, 2)
+    assert not np.allclose(one.scores_, other.scores_)
+    assert np.allclose(both.scores_, np.sqrt(one.scores_ * other.scores_))
+    assert np.allclose(both.score(new), np.sqrt(one.score(new) * other.score(new)))
+    expected = (one.anomaly_map(new) + other.anomaly_map(new)) / 2
+    assert np.allclose(both.anomaly_map(new), expected, atol=1e-4)
+    assert both.history_["seed"].tolist() == [4, 4, 4, 5, 5, 5]
+    again = CoMet.load(both.save(tmp_path / "m"))
+    assert again.members == 2
+    assert np.array_equal(again.score(new), both.score(new))
+
+
+@pytest.mark.parametrize("members", [0, 1.5, "3"])
+def test_a_number_of_members_that_is_none_is_refused(members: object) -> None:
+    with pytest.raises(InputError, match="members"):
+        CoMet(members=members)  # type: ignore[arg-type]
+
+
 def test_a_folder_and_files_give_what_arrays_give(tmp_path: Path) -> None:
     images = draw(8, 1, size=64)
     (tmp_path / "photos" / "nested").mkdir(parents=True)

@@ -29,7 +29,7 @@ from comet_core.inspection import Inspection
 from tests.browser.conftest import browser  # noqa: F401
 from tests.test_estimator import draw
 
-OPTIONS: dict[str, Any] = {"profile": "smoke", "epochs": 40, "image_size": 96}
+OPTIONS: dict[str, Any] = {"profile": "smoke", "epochs": 40, "image_size": 96, "seed": 3}
 DIRTY = {"shelf 2/18.png", "shelf 2/19.png"}
 SHOWN = 6
 
