@@ -48,7 +48,7 @@ table = teaching.learned_table(trained)
 # stretches towards them. On the right, points are drawn in proportion to their weights: look
 # whether the cross marks shrink, and whether the line stays where it was.
 
-# %% mystnb={"figure": {"name": "fig-boundary", "caption": "What the detector learns from four training sets, plain (left) and with CoMet (right). Points of the first seed, drawn in proportion to their weights. Heavy, the boundary learned from them; dashed, from nominal points only; light, other seeds."}, "image": {"alt": "Rows of scatter plots with ellipses. As anomalous points are added, the ellipse on the left stretches towards them."}}
+# %% mystnb={"figure": {"name": "fig-boundary", "caption": "What the detector learns from four training sets, plain (left) and with CoMet (right). Points are those of the first seed, drawn in proportion to their weights. Heavy line: the boundary learned from them; dashed: from nominal points only; light: other seeds."}, "image": {"alt": "Rows of scatter plots with ellipses. As anomalous points are added, the ellipse on the left stretches towards them."}}
 shown = [(0, 0)] + [(boundary, number) for number in drawn]
 notebook.show(
     figures_teaching.boundaries(
@@ -65,7 +65,7 @@ notebook.show(
 # quartiles of the very scores that they are among, and from a model that they have already bent.
 # Where their weight climbs back to 1, the help is over.
 
-# %% mystnb={"figure": {"name": "fig-boundary-curves", "caption": "AUROC on held-out points (top) and the mean weight of anomalous training points (bottom), against their number. Lines are means over the seeds, bands reach from the lowest to the highest."}, "image": {"alt": "Two panels of curves over the number of anomalous training points, for plain, soft and comet."}}
+# %% mystnb={"figure": {"name": "fig-boundary-curves", "caption": "AUROC on held-out points (top) and mean weight of the anomalous training points (bottom), against the number of these points. Lines are means over the seeds, bands reach from the lowest to the highest."}, "image": {"alt": "Two panels of curves over the number of anomalous training points, for plain, soft and comet."}}
 notebook.show(
     figures_teaching.boundary_curves(
         table[table["boundary"] == boundary], note.format("ellipse", seeds)
@@ -104,7 +104,7 @@ notebook.show_table(
 asked = [(boundary, number) for number in dict.fromkeys([0, *anomalous[-3:]])]
 flows = teaching.learn_all("flow", ("plain", "comet"), asked, 2, epochs)
 
-# %% mystnb={"figure": {"name": "fig-boundary-flow", "caption": "The same for a small DifferNet flow. It grows an arm around the anomalous points where it can."}, "image": {"alt": "Scatter plots with curved boundaries, plain on the left, CoMet on the right."}}
+# %% mystnb={"figure": {"name": "fig-boundary-flow", "caption": "The same for a small DifferNet flow; dashed, the boundary learned without anomalous points. The flow grows an arm around them where it can."}, "image": {"alt": "Scatter plots with curved boundaries, plain on the left, CoMet on the right."}}
 notebook.show(figures_teaching.boundaries(flows, note.format("DifferNet flow", 2)))
 
 # %% tags=["remove-input"]
