@@ -74,9 +74,9 @@ notebook.say(noise.findings(rows))
 # %% [markdown]
 # ## Ask the curves
 #
-# The same points, one panel at a time. Choose a method to see it alone with its band, and point at a
-# mark for the value of each seed. How far the seeds of one mark lie apart is what an interval of
-# three seeds is made of: be slow to believe in a gap that is smaller.
+# The same points, one panel at a time, each with a scale of its own. Choose a method to see its band, and
+# point at a mark for the value of each seed. Be slow to believe in a gap between two methods that is
+# smaller than the gaps between the seeds of one.
 
 # %% tags=["remove-input"]
 interactive.show_inline(
