@@ -160,7 +160,7 @@ def described(record: Mapping[str, Any]) -> str:
     if counts.min() == 1 < counts.max():
         seeds += ", one where no interval is given"
     return (
-        f"reported by the benchmark of {record['made']} · {made['processor']}, {made['threads']}"
+        f"measured by the benchmark of {record['made']} · {made['processor']}, {made['threads']}"
         f" thread · anomalib {versions['anomalib']}, PyTorch {made['torch']} · {limit} nominal"
         f" training images · {seeds}"
     )
