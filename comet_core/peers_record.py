@@ -139,7 +139,8 @@ def _times(table: pd.DataFrame) -> str:
     seconds = table.groupby("method")["train_seconds"].mean()
     order = seconds.sort_values()
     words = (
-        f"Quickest to train is {METHODS[str(order.index[0])]} ({clock(order.iloc[0])} on average)"
+        f"Quickest to train is {METHODS[str(order.index[0])]} ({clock(order.iloc[0])} on average"
+        " over all levels)"
     )
     if {"memory_bank", "patchcore"} <= set(seconds.index):
         cases = table.pivot_table("train_seconds", [*DATA, "contamination"], "method")
