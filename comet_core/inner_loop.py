@@ -238,7 +238,7 @@ def in_words(table: pd.DataFrame) -> str:
 
 
 def headline(table: pd.DataFrame) -> str:
-    """One sentence on all that CoMet's meta-learning adds, and on what of it is the inner loop.
+    """Where CoMet's meta-learning adds anything, and where its inner loop does, in two sentences.
 
     Args:
         table: of `parts`.
@@ -252,7 +252,10 @@ def headline(table: pd.DataFrame) -> str:
     whole, smaller, loop = (settled[part] for part in PARTS)
     cases = len(found[LOOP])
     means = sorted(one.mean for one in found[PARTS[0]] if side(one) != OPEN)
-    words = f"What meta-learning adds to the weights is settled in {whole} of {cases} cases"
+    words = (
+        f"{label(METHOD)} weighs images and trains by meta-learning. What the second adds to the"
+        f" first is settled in {whole} of {cases} cases"
+    )
     if means:
         words += f" ({points(means[0])} to {points(means[-1])} points)"
     words += f", what its inner loop adds in {loop or 'none'}"
