@@ -107,7 +107,7 @@ notebook.say(beyond.findings(rows))
 # %% [markdown]
 # ## Whom they harm
 #
-# An odd but good image, a *boundary* sample, scores high as well. Weights that throw out everything
+# An odd but good image, a *boundary* image, scores high as well. Weights that throw out everything
 # rare teach the detector to raise an alarm at such images. Below is the mean weight of each kind in the
 # last epoch: the further apart red and yellow, the better; blue belongs at 1.
 
