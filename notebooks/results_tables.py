@@ -5,9 +5,10 @@
 # (its Table 1) precision, recall and F1 {cite}`aqeel2025comet`. Here are both, with two kinds of
 # columns that never mix: what is *reported in the paper*, and what was *measured here*.
 #
-# They are not meant to agree. Ours come from other images, a smaller backbone and fewer epochs, so
-# do not compare levels. What can be compared is the sign and the size of a *difference*: CoMet minus
-# its own baseline under otherwise equal settings.
+# They are not meant to agree. The reported numbers are for the published data sets. Ours are for the data
+# named in the first column, with a smaller backbone and fewer epochs, so do not compare levels. What can be
+# compared is the sign and the size of a *difference*: CoMet minus its own baseline under otherwise equal
+# settings.
 
 # %% tags=["parameters"]
 datasets: list[str] = []  # their layouts; empty: mvtec_ad, and viaduct and ksdd2 if embedded
@@ -87,7 +88,7 @@ notebook.say(tables.finding(detection))
 #
 # Each difference with its interval, beside the one that the paper reports. Right of the line CoMet gains.
 
-# %% mystnb={"figure": {"name": "fig-results-differences", "caption": "CoMet minus its baseline, in points: measured here (dots, with 95 % intervals over the seeds) and reported in the paper (open diamonds)."}, "image": {"alt": "For each data set and detector, four rows of differences between CoMet and plain: measured as dots with intervals and reported as diamonds, about a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-results-differences", "caption": "CoMet minus its baseline, in points: measured here (dots, with 95 % intervals over the seeds) and reported in the paper for the published data sets (open diamonds)."}, "image": {"alt": "For each data set and detector, four rows of differences between CoMet and plain: measured as dots with intervals and reported as diamonds, about a line at zero."}}
 both = tables.beside(runs, tuple(tables.COLUMNS))
 notebook.show(figures_evidence.differences(both, made_from), runs)
 
