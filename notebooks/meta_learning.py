@@ -204,7 +204,8 @@ notebook.show(figures_meta.descent(panels, note(inner, "β = 1", shared_by)))
 
 # %% [markdown]
 # Here the weights come back: with 0.2 the sample pulls a fifth as hard, in the plain step and in the
-# inner loop alike. The two ideas of CoMet meet in this picture: where the weights have taken the sample
+# inner loop alike. What then moves is in part due to the other samples, which do not all lie in one place;
+# exercise 4 takes that apart. The two ideas of CoMet meet in this picture: where the weights have taken the sample
 # out, the loops have less left to do. Which of the two does the work on images? {doc}`ablation` asks
 # that; the inner steps are far shorter there than here.
 #
@@ -339,3 +340,24 @@ doubling = 1 / uncertainty.determinant(sigma).item()
 doubled = uncertainty.adaptive_lambda(sigma, 0.01, doubling).item()
 assert abs(doubled - 0.02) < 1e-6
 print(f"gamma = {doubling:.3g}")
+
+# %% [markdown]
+# **4.** Let the weight of the sample that does not belong rise from 0 to 1. A move at weight 0 is what the
+# other samples ask for; take that away. Which way does more weight move $\theta$ in the outer step, and which
+# way in the plain step? Why?
+
+# %% tags=["hide-cell", "solution"]
+moves = []
+for weight in (0.0, 0.25, 0.5, 0.75, 1.0):
+    parts = teaching.stray_tasks(tasks, weight, seed)
+    turn = course_from(theirs, parts, beta=1.0, steps=1)
+    plain = teaching.plain_step(theirs, parts, 1.0)
+    both = torch.stack([turn[1].theta, plain])
+    moves.append((both - theirs) @ away / away.norm())
+extra = torch.stack(moves) - moves[0]
+print("outer step", extra[:, 0].numpy().round(3))
+print("plain step", extra[:, 1].numpy().round(3))
+# The plain gradient contains the sample: the step goes towards it.
+# The outer step meets it only in theta', which it has pulled too far
+# out, so that the validation samples pull theta back.
+assert (extra[1:, 0] < 0).all() and (extra[1:, 1] > 0).all()
