@@ -114,8 +114,8 @@ notebook.show_table(
 # %% [markdown]
 # ## On a GPU
 #
-# `COMET_DEVICE=cuda` has all of this computed on a GPU ({doc}`/use/rerun`). `make bench-gpu` does the same work
-# there and on the processor of the same machine: a training step in the sizes of the demo and of the paper, and whole
+# With `COMET_DEVICE=cuda` detectors are trained and score on a GPU ({doc}`/use/rerun`). `make bench-gpu` does the
+# same work there and on the processor of the same machine: a training step in the sizes of the demo and of the paper, and whole
 # runs with 10 % contamination. Times are on the clock.
 #
 # The kernels of a small network take less time than a processor needs to launch them one by one, so in the sizes of
