@@ -65,7 +65,7 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
     assert ablation.finding(kappa) == "0 lowers I-AUROC by 3.0 points"
     gamma = table[table["setting"] == "gamma"]
     # The unit is the seed: half the range of three differences, stretched as in `statistics`.
-    assert ablation.finding(gamma) == "not settled; no effect larger than 1.1 points fits"
+    assert ablation.finding(gamma) == "not settled; the runs allow an effect of up to 1.1 points"
     words = ablation.in_words(table)
     assert words.startswith("An effect is settled for 1 of 14 settings: κ, eq. 1. ")
     count = len(table) - 1

@@ -58,7 +58,7 @@ def test_sentences_say_what_the_loop_does() -> None:
     assert "itself makes 0.0 [0.0, 0.0]: no run differs." in inner_loop.in_words(table)
     table.loc[flow & (table["part"] == inner_loop.LOOP), "high"] = 0.1
     assert (
-        "[0.0, +10.0]: not settled; no effect larger than 10.0 points fits."
+        "[0.0, +10.0]: not settled; the runs allow an effect of up to 10.0 points."
         in inner_loop.in_words(table)
     )
 
