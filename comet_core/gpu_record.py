@@ -96,7 +96,7 @@ def findings(record: Mapping[str, Any]) -> str:
         )
     for profile, group in passes(rows).groupby("profile", sort=False):
         gain = group[GPU] / group[PROCESSOR]
-        words.append(f"The backbone's passes gain {_span(gain)} times (`{profile}`).")
+        words.append(f"The backbone's passes are {_span(gain)} times as fast (`{profile}`).")
     for detector, group in table[table["profile"] == "paper"].groupby("detector", sort=False):
         times = group.set_index("method")[GPU]
         ratios = times / times["plain"]
