@@ -96,6 +96,11 @@ def grids(chosen: argparse.Namespace) -> list[dict]:
                 seeds=range(chosen.seeds),
                 strict=False,
             )
+    if not found:
+        raise InputError(
+            f"--level {' '.join(f'{level:g}' for level in chosen.level)}: no category would keep"
+            f" {LEFT} anomalous test images; ask for lower levels."
+        )
     return found
 
 

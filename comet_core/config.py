@@ -120,6 +120,8 @@ class TrainingSettings(BaseModel):
             if first["type"] == "extra_forbidden":
                 known = ", ".join(sorted(cls.model_fields))
                 raise InputError(f"unknown setting '{name}'; the known ones are {known}.") from None
+            if first["type"] == "missing":  # pydantic's input is then all that was given
+                raise InputError(f"setting '{name}' is missing; give it a value.") from None
             reason = first["msg"][0].lower() + first["msg"][1:]
             raise InputError(f"setting '{name}' = {first['input']!r}: {reason}.") from None
 
@@ -135,7 +137,7 @@ class RunConfig(TrainingSettings):
     overlap: bool = False
     """Whether injected images also stay in the test set."""
     train_limit: int | None = Field(None, ge=1)
-    """Use only the first so many nominal training images."""
+    """Use only the first so many training images, before any are injected."""
     test_limit: int | None = Field(None, ge=2)
     """Use only about so many test images, half of them nominal, evenly from the kinds."""
     oracle: bool = False
@@ -145,7 +147,7 @@ class RunConfig(TrainingSettings):
     """Refuse a data set with unreadable files instead of leaving them out."""
 
     backbone: str = "efficientnet_lite0"
-    image_size: int = Field(256, ge=32)
+    image_size: int = Field(256, ge=32, le=4096)
     pixel_size: int = Field(128, ge=0)
     """Edge length at which anomaly maps are compared with masks; 0 leaves pixel metrics out."""
 

@@ -37,16 +37,23 @@ def apart(rows: pd.DataFrame, dataset: Dataset, store: Store | None = None) -> p
     if len(set(rows["category"])) > 1:
         raise InputError("copies are looked for within one category; pass runs of one at a time.")
     store = store or Store()
-    pairs = duplicates(dataset)[["first", "second"]]
-    both = pd.concat([pairs, pairs.set_axis(["second", "first"], axis=1)])
+    pairs = duplicates(dataset)
+    near = pairs["match"] == "near"
+    pairs = pairs[["first", "second"]]
+    # Of equal images only the first is compared with the others, so it stands for all of them.
+    equal: dict[str, str] = {}
+    for first, second in pairs[~near].itertuples(index=False):
+        equal[second] = equal.get(first, first)
+    both = pd.concat([pairs[near], pairs[near].set_axis(["second", "first"], axis=1)])
     copies = both.groupby("first")["second"].agg(set).to_dict()
     found = []
     for run in rows["hash"]:
         manifest = store.table(run, "manifest")
-        injected = set(manifest.loc[manifest["origin"] == "injected", "id"])
+        injected = set(manifest.loc[manifest["origin"] == "injected", "id"].replace(equal))
         tests = store.table(run, "test").astype({"label": int})
         # With overlap an injected image is in the test set itself.
-        again = pd.Series([bool(injected & {one, *copies.get(one, ())}) for one in tests["id"]])
+        named = tests["id"].replace(equal)
+        again = pd.Series([bool(injected & {one, *copies.get(one, ())}) for one in named])
         anomalous = tests["label"] == 1
         found.append(
             {

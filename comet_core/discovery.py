@@ -84,7 +84,7 @@ def conformal_p_values(scores: Tensor, calibration: Tensor) -> Tensor:
     """
     reference = _checked(calibration).sort().values
     below = torch.searchsorted(reference, _checked(scores))
-    return (1.0 + len(reference) - below) / (len(reference) + 1.0)
+    return (1.0 + len(reference) - below.double()) / (len(reference) + 1.0)
 
 
 def p_values(scores: Tensor) -> Tensor:
@@ -197,7 +197,8 @@ def benjamini_hochberg(p: Tensor, level: float) -> Tensor:
     """
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, got {level}; 0.1 is usual.")
-    return adjusted(p) <= level
+    # Conformal p-values are fractions and often lie on the line, which rounding must not pass.
+    return adjusted(p) <= level * (1 + 1e-12)
 
 
 def adjusted(p: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ class CoMet:
         weights_: (N,) confidence in them, in (0, 1] (equation 2).
         threshold_: t of equation 1; new images above it are flagged by `predict`.
         history_: one row an epoch.
-        skipped_: files that could not be read.
+        skipped_: files that could not be read; a saved model does not keep them.
 
     Raises:
         InputError: for a setting that does not exist or does not fit.
@@ -197,11 +197,14 @@ class CoMet:
         return maps.numpy()
 
     def ranking(self) -> pd.DataFrame:
-        """The training images from most to least suspicious: id, score, weight, flagged."""
+        """The training images from most to least suspicious: id, score, weight, flagged.
+
+        Images of equal scores, such as copies, keep the order in which they came.
+        """
         self._require_fit()
         table = pd.DataFrame({"id": self.ids_, "score": self.scores_, "weight": self.weights_})
         table["flagged"] = table["score"] > self.threshold_
-        return table.sort_values("score", ascending=False, ignore_index=True)
+        return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model to a folder: settings as JSON, numbers as safetensors.
@@ -355,7 +358,12 @@ class CoMet:
 def _given(images: Images) -> Given:
     """`Images`, looked at once; other types and empty lists are refused."""
     if isinstance(images, str | os.PathLike):
-        return Path(images).expanduser()
+        folder = Path(images).expanduser()
+        if folder.is_file():
+            raise InputError(
+                f"'{folder}' is a file; give it in a list, or the folder that holds the images."
+            )
+        return folder
     if not isinstance(images, Iterable):
         raise InputError(
             f"images must be a folder, files or arrays, and this is of type "

@@ -16,7 +16,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,10 @@ def run(
     Args:
         grid: see `expand`. Settings that name the same run give one row.
         store: the folder of the runs; by default COMET_RUNS, else `runs`.
-        engine: "in_process", one run after the other; "processes", several on this machine; or
-            the address of a Dask scheduler, "tcp://host:port". Workers of a cluster write to the
-            store themselves: its folder and the data's must have the same path on all machines.
+        engine: "in_process", one run after the other; "processes", several on this machine, which
+            in a script must be called below `if __name__ == "__main__":`; or the address of a Dask
+            scheduler, "tcp://host:port". Workers of a cluster write to the store themselves: its
+            folder and the data's must have the same path on all machines.
         workers: number of processes for "processes"; by default one for each core, which share
             the cores evenly. They run the code that was there at the session's first such call.
         retries: how often a run is tried again after its worker died or an unexpected error.
@@ -207,8 +208,16 @@ def _print_rerun(name: str, store: Path | None) -> int:
 def _print_rows(rows: pd.DataFrame, csv: Path | None) -> None:
     if csv is not None:
         aside = csv.with_name(f".{csv.name}.part")
-        rows.to_csv(aside, index=False)
-        aside.replace(csv)
+        try:
+            rows.to_csv(aside, index=False)
+            aside.replace(csv)
+        except OSError as error:
+            with suppress(OSError):
+                aside.unlink()
+            raise InputError(
+                f"the rows cannot be written to '{csv}' ({error.strerror or error}); name a file "
+                "in a folder that can be written to."
+            ) from None
         print(f"{len(rows)} runs written to {csv}")
         return
     brief = ["hash", "dataset", "category", "contamination", "detector", "strategy", "seed"]

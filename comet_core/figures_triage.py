@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from comet_core.errors import InputError
 from comet_core.figures import INK, QUIET, WIDTH, _bare, _noted, in_house_style
-from comet_core.images import read_image, resize
+from comet_core.images import read_fitted
 
 FLAGGED = "#882288"
 LINE = "#4477AA"
@@ -49,13 +49,6 @@ def summit(one: NDArray[np.floating]) -> tuple[float, float]:
     """Where a map (H, W) is highest, as (x, y) in shares of the width and of the height."""
     row, column = np.unravel_index(int(one.argmax()), one.shape)
     return float(column + 0.5) / one.shape[1], float(row + 0.5) / one.shape[0]
-
-
-def fitted(image: NDArray[np.uint8], edge: int) -> NDArray[np.uint8]:
-    """An image (H, W, 3) with its longer side brought down to `edge`, its proportions kept."""
-    height, width = image.shape[:2]
-    scale = min(1.0, edge / max(height, width))
-    return resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
 @in_house_style
@@ -95,7 +88,7 @@ def contact_sheet(
     for axes in grid:
         _bare(axes)
     for axes, row, one in zip(grid, table.head(count).itertuples(), maps, strict=False):
-        image = fitted(read_image(folder / str(row.path)), EDGE)
+        image = read_fitted(folder / str(row.path), EDGE)
         height, width = image.shape[:2]
         axes.imshow(image, interpolation="antialiased", extent=(0, width, height, 0))
         _encircle(axes, one, level, (width, height))

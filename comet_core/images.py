@@ -17,6 +17,7 @@ import base64
 import io
 import os
 import stat
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -32,8 +33,15 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
 """Decoders that may run, by what the file holds and not by its name."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 """File names, in lower case, that are taken for images."""
+OTHER_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+)
+"""Those of images that no decoder here reads: whoever has some wants to be told."""
 MAX_PIXELS = 80_000_000
 """Larger images are refused before they are decoded: a decompression bomb is small on disk."""
+
+# Pillow warns of images that are refused here anyway, in its own words and from each thread.
+warnings.filterwarnings("ignore", category=PillowImage.DecompressionBombWarning)
 
 WHITE = (255, 255, 255, 255)
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -53,6 +61,27 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             stored in samples without a known full scale.
     """
     return _decode(path, lambda image: np.asarray(_to_rgb(image)).copy())
+
+
+def read_fitted(path: str | os.PathLike[str], edge: int) -> NDArray[np.uint8]:
+    """Read an image to be looked at, its longer side brought down to `edge`, its proportions kept.
+
+    A large JPEG is decoded at a fraction of its size, which takes a fraction of the time; so this
+    is not quite `read_image` resized.
+
+    Raises:
+        InputError: as `read_image`.
+    """
+
+    def fitted(image: PillowImage.Image) -> NDArray[np.uint8]:
+        image.draft(None, (2 * edge, 2 * edge))  # no less than that; other formats take no notice
+        pixels = np.asarray(_to_rgb(image))
+        height, width = pixels.shape[:2]
+        scale = min(1.0, edge / max(height, width))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return resize(pixels, size).copy()
+
+    return _decode(path, fitted)
 
 
 def image_shape(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -94,7 +123,7 @@ def read_mask(
 
     def binary(image: PillowImage.Image) -> NDArray[np.bool_]:
         floor = 127 if image.format in ("JPEG", "MPO") else 0
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("I", "F", *_SIXTEEN_BIT) or (
             image.mode == "L" and not image.has_transparency_data
         ):
@@ -173,7 +202,7 @@ def _height_width(size: Size) -> tuple[int, int]:
 def _to_rgb(
     image: PillowImage.Image, background: tuple[int, int, int, int] = WHITE
 ) -> PillowImage.Image:
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # a photograph is large: nothing is copied
     if image.mode in _SIXTEEN_BIT or (image.mode == "I" and image.format == "PNG"):
         samples = np.asarray(image).astype(np.float32)  # a PNG has at most 16 bits a sample
         image = PillowImage.fromarray(np.rint(samples / 257).astype(np.uint8))
@@ -182,7 +211,7 @@ def _to_rgb(
     if image.has_transparency_data:
         canvas = PillowImage.new("RGBA", image.size, background)
         image = PillowImage.alpha_composite(canvas, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 class _RefusedError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from comet_core import metrics
 from comet_core.confidence import iqr_threshold
 from comet_core.config import TrainingSettings
 from comet_core.datasets import load
-from comet_core.datasets.base import Dataset, Skipped
+from comet_core.datasets.base import Dataset, Record, Skipped
 from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
@@ -93,6 +94,7 @@ def inspect_folder(
     strategy: str = STRATEGY,
     detector: str = "simplenet",
     maps: int = 60,
+    without: str | os.PathLike[str] | Collection[str | os.PathLike[str]] = (),
     strict: bool = False,
     progress: bool = False,
     **settings: Any,
@@ -107,22 +109,25 @@ def inspect_folder(
         detector: one that has anomaly maps.
         maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
             are flagged in any case, up to `ALL_FLAGGED`.
+        without: a list that an earlier report on the folder saved, or several; what is marked
+            defective there is left out.
         strict: refuse files that cannot be used instead of leaving them out.
         progress: show progress bars.
         **settings: of `CoMet`, such as seed, kappa, profile or image_size.
 
     Raises:
         InputError: no such folder, fewer than four readable images, a setting that does not fit,
-            or a detector without anomaly maps.
+            a detector without anomaly maps, or a list that is none or of another folder.
     """
     model = CoMet(detector, strategy, strict=strict, **settings)
     root = Path(folder).expanduser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
         dataset = load("folder", root, strict=strict)
-        _require_enough(len(dataset.train), "image", root)
-        records = {readable(str(record.path)): record for record in dataset.train}
-        model.fit([record.path for record in dataset.train], progress=progress)
+        train, marked = _apart(dataset, without)
+        _require_enough(len(train), "image", root)
+        records = {readable(str(record.path)): record for record in train}
+        model.fit([record.path for record in train], progress=progress)
     _require_enough(len(model.ids_), "readable image", root)
 
     ranking = model.ranking()
@@ -158,7 +163,7 @@ def inspect_folder(
         maps=np.concatenate(kept),
         usual=heights.median().item(),
         level=level.item(),
-        skipped=[*dataset.skipped, *model.skipped_],
+        skipped=[*dataset.skipped, *marked, *model.skipped_],
         detector=detector,
         model=model,
     )
@@ -208,6 +213,44 @@ def measure(
     """
     folder, truth = mix_below(dataset, defective, below, seed)
     return found(inspect_folder(folder, seed=seed, maps=0, **options).table, truth)
+
+
+def _apart(
+    dataset: Dataset, lists: str | os.PathLike[str] | Collection[str | os.PathLike[str]]
+) -> tuple[list[Record], list[Skipped]]:
+    """The images to train on, and those that a list marks as defective."""
+    defective: dict[str, Path] = {}
+    for file in [lists] if isinstance(lists, str | os.PathLike) else lists:
+        defective |= _defective_in(Path(file).expanduser())
+    train = [record for record in dataset.train if record.id not in defective]
+    marked = [
+        Skipped(record.path, f"marked defective in '{defective[record.id]}'")
+        for record in dataset.train
+        if record.id in defective
+    ]
+    if defective and not marked:
+        raise InputError(
+            f"none of the images that are marked defective in '{next(iter(defective.values()))}' "
+            f"is in '{dataset.root}'; give the list that a report on this folder saved, or none."
+        )
+    return train, marked
+
+
+def _defective_in(file: Path) -> dict[str, Path]:
+    """Paths of the images that are marked defective in the list that a report saved."""
+    try:
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip()
+        raise InputError(
+            f"'{file}' cannot be read as a list of marks ({reason}); give the CSV file that a "
+            "report saved."
+        ) from None
+    if not {"path", "verdict"} <= set(rows):
+        raise InputError(
+            f"'{file}' has no columns 'path' and 'verdict'; give the CSV file that a report saved."
+        )
+    return dict.fromkeys(rows.loc[rows["verdict"] == "defective", "path"], file)
 
 
 def _require_enough(count: int, what: str, folder: Path) -> None:

@@ -19,7 +19,7 @@ from comet_core.statistics import mean_interval
 
 KEYS = ["dataset", "detector", "strategy"]
 LATE = 2 / 3
-"""From which share of the training on it is told: the window is filled, the losses have fallen."""
+"""From which share of the training on it is told: by then the losses have fallen."""
 
 
 def courses(runs: pd.DataFrame, store: Store | None = None) -> pd.DataFrame:
@@ -47,6 +47,10 @@ def ends(table: pd.DataFrame) -> tuple[float, float]:
 
 def growth(table: pd.DataFrame) -> pd.DataFrame:
     """How many times as large det Sigma is at the highest contamination as at the lowest.
+
+    Not all of it tells of the anomalies: they are images more, so that batches may have another
+    size, and the mean of fewer losses scatters more. In the profile `demo` a step of DifferNet sees
+    30 of 60 clean images, and 22 of 66 with 10 %, of which 9 and 7 make a loss: (9 / 7)^2 = 1.7.
 
     Args:
         table: of `courses`.

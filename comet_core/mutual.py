@@ -13,7 +13,7 @@ project's choice, made on two real data sets; see the chapter on what lies beyon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -23,11 +23,15 @@ from comet_core.errors import InputError
 from comet_core.products import Apart
 from comet_core.sampling import sampled_rows
 
+CHUNK = 64
+"""Images that are pooled at once."""
 GRID = 16
 """Patches of an image are pooled to at most so many rows and columns."""
 DIMENSION = 64
 """Features are projected to so many dimensions, which keeps distances to some 12 % (Johnson and
 Lindenstrauss, 1984) and is what the time depends on."""
+SAMPLED = 65536
+"""Patches that means and deviations are measured on."""
 BANK = 16384
 """Patches of all images together that are looked through; each image gives equally many."""
 NEAREST = 3
@@ -56,16 +60,14 @@ def mutual_scores(maps: Mapping[str, Tensor], *, seed: int = 0) -> Tensor:
     if count < 2:
         raise InputError(f"images can be compared with each other from two on, got {count}.")
     generator = torch.Generator().manual_seed(seed)
-    pooled = _pooled(maps)
+    height, width = _grid(maps)
+    points, parts = _points(maps, generator), height * width
     del maps
-    height, width = pooled.shape[1:3]
-    points = _projected(pooled.flatten(1, 2), generator)
-    del pooled
-    per_image = min(height * width, max(1, BANK // count))
-    chosen = torch.rand(count, height * width, generator=generator).topk(per_image).indices
+    per_image = min(parts, max(1, BANK // count))
+    chosen = torch.rand(count, parts, generator=generator).topk(per_image).indices
     bank = torch.take_along_dim(points, chosen[..., None], dim=1).flatten(0, 1)
     apart, nearest = Apart(bank), min(NEAREST, count - 1)
-    scores = torch.empty(count, height * width)
+    scores = torch.empty(count, parts)
     for image, (patches, target) in enumerate(zip(points, scores, strict=True)):
         for some, out in zip(patches.split(apart.rows), target.split(apart.rows), strict=True):
             closest = apart(some).view(-1, count, per_image).amin(2)
@@ -115,37 +117,48 @@ def contrast_scores(scores: Tensor) -> Tensor:
     return torch.where(scale > 0, peak / scale, peak)
 
 
-def _pooled(maps: Mapping[str, Tensor]) -> Tensor:
-    """Feature maps as (N, h, w, D), h and w at most `GRID`, each averaged with its neighbours.
+def _points(maps: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+    """Patches (N, h w, d) to compare: pooled, standardised and, where D > d, projected.
 
-    In half precision and a few images at a time, since all maps at once are the largest thing here.
+    Maps are pooled twice, which takes little, since all pooled maps at once would be the largest
+    thing here.
     """
+    (height, width), dimension = _grid(maps), sum(one.shape[1] for one in maps.values())
+    count, parts = len(next(iter(maps.values()))), height * width
+    chosen = sampled_rows(count * parts, SAMPLED)
+    sample = torch.empty(len(chosen), dimension)
+    for first, some in _pooled(maps):
+        flat, start = some.flatten(0, 1), first * parts
+        inside = (chosen >= start) & (chosen < start + len(flat))
+        sample[inside] = flat[chosen[inside] - start]
+    mean, std = sample.mean(0), sample.std(0, correction=0).clamp(min=1e-6)
+    turn = torch.eye(dimension)
+    if dimension > DIMENSION:
+        turn = torch.randn(dimension, DIMENSION, generator=generator) / DIMENSION**0.5
+    points = torch.empty(count, parts, turn.shape[1])
+    for first, some in _pooled(maps):
+        points[first : first + len(some)] = ((some - mean) / std) @ turn
+    return points
+
+
+def _grid(maps: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Rows and columns of the pooled maps: those of the finest, at most `GRID`."""
     finest = max(maps.values(), key=lambda one: one.shape[2] * one.shape[3])
-    size = min(GRID, finest.shape[2]), min(GRID, finest.shape[3])
-    count, width = len(finest), sum(one.shape[1] for one in maps.values())
-    pooled = torch.empty(count, *size, width, dtype=torch.float16)
-    for start in range(0, count, 64):
+    return min(GRID, finest.shape[2]), min(GRID, finest.shape[3])
+
+
+def _pooled(maps: Mapping[str, Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """Patches (n, h w, D) of some images after the others, with the position of the first.
+
+    Each is averaged with its neighbours, and rounded to the half precision of features.
+    """
+    size = _grid(maps)
+    for start in range(0, len(next(iter(maps.values()))), CHUNK):
         layers = []
         for name in sorted(maps):
             # Channels last, as they will lie: the same numbers in a fraction of the time.
-            some = maps[name][start : start + 64].float()
+            some = maps[name][start : start + CHUNK].float()
             some = some.contiguous(memory_format=torch.channels_last)
             some = F.avg_pool2d(some, 3, 1, 1, count_include_pad=False)
             layers.append(F.adaptive_avg_pool2d(some, size))
-        pooled[start : start + 64] = torch.cat(layers, 1).movedim(1, -1)
-    return pooled
-
-
-def _projected(pooled: Tensor, generator: torch.Generator) -> Tensor:
-    """(N, P, D) -> (N, P, d): standardised, then projected at random where D > d."""
-    some = pooled.flatten(0, 1)
-    some = some[sampled_rows(len(some), 65536)].float()
-    mean, std = some.mean(0), some.std(0, correction=0).clamp(min=1e-6)
-    width = pooled.shape[-1]
-    turn = torch.eye(width)
-    if width > DIMENSION:
-        turn = torch.randn(width, DIMENSION, generator=generator) / DIMENSION**0.5
-    points = torch.empty(*pooled.shape[:2], turn.shape[1])
-    for source, target in zip(pooled.split(64), points.split(64), strict=True):
-        target.copy_(((source.float() - mean) / std) @ turn)
-    return points
+        yield start, torch.cat(layers, 1).flatten(2).mT.half().float()

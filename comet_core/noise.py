@@ -95,12 +95,12 @@ def faults(rows: pd.DataFrame, most: int = 2, store: Store | None = None) -> pd.
     """
     store = store or Store()
     first = rows[rows["seed"] == rows.groupby([*KEYS, "contamination"])["seed"].transform("min")]
-    known: dict[str, pd.DataFrame] = {}
+    known: dict[tuple[str, bool], pd.DataFrame] = {}
     parts = []
     for row in first.to_dict("records"):
-        run = row["hash"]
+        run = row["hash"], bool(row["overlap"])
         if run not in known:
-            known[run] = _out_of_order(store, run)
+            known[run] = _out_of_order(store, *run)
         about = {key: row[key] for key in (*KEYS, "contamination", "seed", "category")}
         parts.append(known[run].assign(**about))
     if not parts:
@@ -111,11 +111,19 @@ def faults(rows: pd.DataFrame, most: int = 2, store: Store | None = None) -> pd.
     return found.groupby(kinds, sort=False).head(most).reset_index(drop=True)
 
 
-def _out_of_order(store: Store, name: str) -> pd.DataFrame:
-    """Test images of a run that lie on the wrong side of any of the other kind."""
+def _out_of_order(store: Store, name: str, overlap: bool) -> pd.DataFrame:
+    """Test images of a run that lie on the wrong side of any of the other kind.
+
+    With overlap the injected images are among them, whose scores are those of the training set.
+    """
     columns = ["id", "path", "label", "wrong"]
     try:
         tests = store.table(name, "test")
+        if overlap:
+            manifest, train = store.table(name, "manifest"), store.table(name, "train")
+            injected = manifest.loc[manifest["origin"] == "injected", "id"]
+            left = train[train["id"].isin(injected) & ~train["id"].isin(tests["id"])]
+            tests = pd.concat([tests, left], ignore_index=True)
         root = Path(store.config(name)["data_root"])
     except InputError:
         return pd.DataFrame(columns=columns)

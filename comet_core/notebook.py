@@ -146,8 +146,18 @@ def find_record(name: str, given: str = "") -> Path:
 
 
 def choose_categories(dataset: str, data_root: Path, wanted: Sequence[str]) -> list[str]:
-    """The categories to look at: those named, or else all that the data set has."""
-    return list(wanted) or datasets.categories(dataset, data_root)
+    """The categories to look at: those named, or else all that the data set has.
+
+    Raises:
+        InputError: none are named, and there are none.
+    """
+    found = list(wanted) or datasets.categories(dataset, data_root)
+    if not found:
+        raise InputError(
+            f"'{data_root}' holds no category in the layout of '{dataset}'; check data_root, or "
+            f"name its layout by dataset: {', '.join(datasets.DATASETS)}."
+        )
+    return found
 
 
 def training_samples(rows: pd.DataFrame, data_root: Path) -> pd.DataFrame:

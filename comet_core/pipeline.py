@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from comet_core import metrics
@@ -105,10 +106,13 @@ def execute(config: RunConfig) -> RunOutput:
     injected = set(fitted.manifest.loc[fitted.manifest["origin"] == "injected", "id"])
     left = [record for record in fitted.dataset.train if record.id in injected - tested]
     asked = [*fitted.dataset.test, *left]
-    features = extract(images(asked), fitted.spec, strict=config.strict, progress=False)
+    features, part_scores = Features([], {}), torch.empty(0, 1)
+    if asked:  # a folder of one's own has no test set
+        features = extract(images(asked), fitted.spec, strict=config.strict, progress=False)
     extracted = time.perf_counter()
     records = _kept(asked, features)
-    part_scores = fitted.detector.map_scores(features.maps)
+    if asked:
+        part_scores = fitted.detector.map_scores(features.maps)
     scores = fitted.detector.image_scores(part_scores).double().numpy()
     threshold = iqr_threshold(fitted.training.final.image_scores, config.kappa).item()
     overlap = _table(records).assign(score=scores, flagged=scores > threshold)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from comet_core.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock: one benchmark at a time, then
+    fcntl = None  # type: ignore[assignment]
 
 
 def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[str, Any]:
@@ -50,6 +57,8 @@ def add_rows(
 ) -> None:
     """Add rows to a record, or begin one; rows of the same keys are replaced.
 
+    Several benchmarks may add to one record at once.
+
     Args:
         new: the rows, with all columns of the record.
         path: of the record.
@@ -62,9 +71,25 @@ def add_rows(
     Raises:
         InputError: the file is another one.
     """
-    before = read_record(path, target, new.columns)["rows"] if path.exists() else new[:0]
-    rows = pd.concat([before, new]).drop_duplicates(list(keys), keep="last")
-    write_table(in_order(rows, by or keys, names), path, about)
+    with _alone(path.parent):
+        before = read_record(path, target, new.columns)["rows"] if path.exists() else new[:0]
+        rows = pd.concat([before, new]).drop_duplicates(list(keys), keep="last")
+        write_table(in_order(rows, by or keys, names), path, about)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, so that none writes over what another has just added."""
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system may know no locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def in_order(rows: pd.DataFrame, by: Sequence[str], names: Sequence[str]) -> pd.DataFrame:

@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -57,6 +60,10 @@ SPARE = 4
 """How many more images than there are defects one is ready to look at."""
 EDGE = 1024
 """Longest side, in pixels, of an anomaly map that is written."""
+ASIDE = ".writing-"
+"""How the name of a folder begins in which a report is written until it is whole."""
+ABANDONED = 3600
+"""Seconds after which nobody can still be writing there."""
 
 
 def triage(
@@ -78,7 +85,7 @@ def triage(
         shown: how many images, the most suspicious first, are shown large and with their map; the
             flagged ones are in any case, up to 120.
         source: what the images are, where that has to be said, such as "synthetic stand-in".
-        **options: of `inspect_folder`: strict, progress, seed, kappa, profile, cache, ...
+        **options: of `inspect_folder`: without, strict, progress, seed, kappa, profile, cache, ...
 
     Raises:
         InputError: as `inspect_folder`; or `out` cannot be written to, is a file, lies among the
@@ -97,7 +104,7 @@ def triage(
 def write(seen: Inspection, out: Path, source: str = "") -> None:
     """Write all files aside, then put each in its place."""
     try:
-        with made_folder(out), TemporaryDirectory(dir=out, prefix=".writing-") as aside:
+        with made_folder(out), TemporaryDirectory(dir=out, prefix=ASIDE) as aside:
             new = Path(aside)
             note = seen.describe(source or "unlabelled images")
             seen.table.to_csv(new / RANKING, index=False, float_format="%.6g")
@@ -115,8 +122,17 @@ def write(seen: Inspection, out: Path, source: str = "") -> None:
                 (out / MAPS).replace(new / "old")
             for name in (REPORT, MAPS, SHEET, CURVE, RANKING):  # the report says whose they are
                 (new / name).replace(out / name)
+            _clear(out)
     except OSError as error:
         raise cannot_write(out, error) from None
+
+
+def _clear(out: Path) -> None:
+    """Remove what searches that were killed while they wrote left behind, hours ago."""
+    for left in out.glob(f"{ASIDE}*"):
+        with suppress(FileNotFoundError):  # another search cleared it
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_maps(seen: Inspection, folder: Path) -> None:
@@ -232,6 +248,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("folder", help="images, nested or flat; nothing in it is changed")
     parser.add_argument("--out", default="report", help="folder of the report (default: report)")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="REVIEWED.csv",
+        help="leave out what is marked defective in this list, which an earlier report saved; can "
+        "be given several times",
+    )
     parser.add_argument("--strategy", default=STRATEGY, help=f"of training (default: {STRATEGY})")
     parser.add_argument(
         "--kappa", type=float, default=1.5, help="larger flags fewer images (default: 1.5)"
@@ -242,7 +266,11 @@ def main(arguments: list[str] | None = None) -> int:
         default=60,
         help="images shown large, with maps; all flagged ones are, up to 120 (default: 60)",
     )
-    parser.add_argument("--image-size", type=int, help="pixels at which images are seen")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        help="pixels at which images are seen (default: 256; 128 of smoke)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the training (default: 0)")
     parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")
@@ -262,6 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen.out,
             strategy=chosen.strategy,
             shown=chosen.shown,
+            without=chosen.without,
             strict=chosen.strict,
             progress=not chosen.quiet,
             kappa=chosen.kappa,
@@ -280,12 +309,16 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     for skip in seen.skipped[:20]:
-        print(f"left out: {skip.path}: {skip.reason}", file=sys.stderr)
+        print(f"left out: {skip}", file=sys.stderr)
     if len(seen.skipped) > 20:
         print(f"left out: {len(seen.skipped) - 20} more; the report lists them", file=sys.stderr)
-    print(f"{seen.flagged} of {len(seen.table)} images flagged; the first are")
-    print(seen.table.head(10).to_string(index=False))
-    print(f"Look at them: {(Path(chosen.out).expanduser() / REPORT).resolve().as_uri()}")
+    try:
+        print(f"{seen.flagged} of {len(seen.table)} images flagged; the most suspicious are")
+        print(seen.table.head(10).to_string(index=False))
+        print(f"Look at them: {(Path(chosen.out).expanduser() / REPORT).resolve().as_uri()}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from comet_core.errors import InputError
-from comet_core.figures_triage import fitted, outlines, ratio, summit
-from comet_core.images import read_image
+from comet_core.figures_triage import outlines, ratio, summit
+from comet_core.images import read_fitted
 from comet_core.inspection import Inspection
 from comet_core.names import readable
 
@@ -72,7 +72,7 @@ def render(seen: Inspection, out: Path, *, source: str = "", budget: int = BUDGE
 
 def _large(seen: Inspection, row: Any, one: NDArray[np.floating]) -> str:
     """A picture with the outlines and the heat of its map over it."""
-    image = fitted(read_image(seen.folder / row.path), LARGE)
+    image = read_fitted(seen.folder / row.path, LARGE)
     heat = _png(_heat(one, seen.usual, max(float(seen.maps.max()), seen.usual + 1e-9)))
     path = _path(one, seen.level)
     return _stage(
@@ -86,7 +86,7 @@ def _large(seen: Inspection, row: Any, one: NDArray[np.floating]) -> str:
 
 
 def _small(seen: Inspection, row: Any) -> str:
-    image = fitted(read_image(seen.folder / row.path), SMALL)
+    image = read_fitted(seen.folder / row.path, SMALL)
     return _stage(image, _jpeg(image, 70), f"Image {row.rank}, {row.path}")
 
 
@@ -243,7 +243,7 @@ def _page(seen: Inspection, source: str, large: list[str], small: list[str]) -> 
         ("images", f"{count:,}", ""),
         ("flagged", f"{flagged:,}", "flagged"),
         ("share flagged", f"{100 * flagged / count:.1f} %", ""),
-        ("left out", f"{left_out:,}", ""),
+        ("left out", f'<a href="#left-out">{left_out:,}</a>' if left_out else "0", ""),
     ]
     positive = bool((table["score"] > 0).all()) and seen.threshold > 0
     edge = getattr(seen.settings, "image_size", 256)
@@ -305,13 +305,11 @@ def _skipped(seen: Inspection) -> str:
     """The files that were left out, as far as anyone would read."""
     if not seen.skipped:
         return ""
-    items = "".join(
-        f"<li>{escape(str(skip.path))}: {escape(skip.reason)}</li>" for skip in seen.skipped[:200]
-    )
+    items = "".join(f"<li>{escape(str(skip))}</li>" for skip in seen.skipped[:200])
     more = len(seen.skipped) - 200
     items += f"<li>and {more} more</li>" if more > 0 else ""
     title = f"<summary>Left out: {len(seen.skipped)}</summary>"
-    return f"<details>{title}<ul>{items}</ul></details>"
+    return f'<details id="left-out">{title}<ul>{items}</ul></details>'
 
 
 def folder_key(images: Path) -> str:

@@ -64,7 +64,10 @@ class LossWindow:
     """The latest pairs of (training loss, validation loss) that Sigma is computed from.
 
     A model's loss falls while it trains, and over a long window that trend alone would correlate
-    the two series. So the window is short: `size` pairs, a few outer steps.
+    the two series. How many steps `size` pairs are depends on the tasks of a step, each of which
+    gives a pair at every second step: sixteen pairs are sixteen steps with two tasks. With one, as
+    DifferNet has in the profile `demo`, they are most of a training on few images, and the trend
+    is in them.
     """
 
     def __init__(self, size: int) -> None:

@@ -19,6 +19,7 @@
 # %% tags=["parameters"]
 images: str = ""  # folder of unlabelled images, nested or flat; empty: a synthetic mixture
 out: str = "reports"  # folder below which the report is written, under the images' name
+without: list[str] = []  # lists saved by earlier reports; what they mark defective is left out
 strategy: str = "comet+"  # how the model is trained: comet+, comet, or one of its parts
 kappa: float = 1.5  # equation 1: interquartile ranges from Q3 to the cut; larger flags fewer
 image_size: int = 0  # pixels at which images are seen; 0: what the profile says
@@ -52,6 +53,7 @@ report = report_place.place_below(Path(out).expanduser(), folder)
 seen = triage.triage(
     folder,
     report,
+    without=without,
     strategy=strategy,
     kappa=kappa,
     image_size=image_size or None,
@@ -146,8 +148,10 @@ if not images:
 # last flagged ones are still defective, go on past the cut; when a dozen in a row are fine, the
 # rest will seldom repay the time.
 #
-# **Then take the defective ones out and run it again.** With the grossest gone the quartiles are
-# tighter, and subtler ones come up. A folder cleaned in this way is also a better training set.
+# **Then run it again without the defective ones.** `without`, on the command line `--without`, takes
+# the lists that reports have saved and leaves out what is marked defective there. With the grossest
+# gone the quartiles are tighter, and subtler ones come up. A folder cleaned in this way is also a
+# better training set.
 #
 # **Know what cannot be found like this.** A defect that many images share is usual by definition, most of
 # all if a quarter of them have it, for then it enters the quartiles themselves. Marks too small to survive

@@ -56,3 +56,19 @@ def test_copies_of_injected_images_have_an_auroc_of_their_own(folder: Path, tmp_
     np.testing.assert_allclose(found["copied"], [1 / 3, 0.0, 1.0, 1 / 3])
     with pytest.raises(InputError, match="one category"):
         apart(rows.assign(category=["part", "part", "part", "other"]), data, store)
+
+
+def test_equal_images_stand_for_each_other(folder: Path, tmp_path: Path) -> None:
+    """`duplicates` pairs the second and the third of three equal images with the first only."""
+    cut = folder / "test/cut"
+    (cut / "2.png").write_bytes((cut / "0.png").read_bytes())
+    (cut / "4.png").write_bytes((cut / "0.png").read_bytes())
+    data = datasets.load("mvtec_ad", folder)
+    ids = {Path(record.id).parent.name + Path(record.id).stem: record.id for record in data.test}
+    store = Store(tmp_path / "runs")
+    scores = {ids[name]: 1.0 for name in ("good0", "cut0", "cut1", "cut3", "cut4")}
+    run_of(store, "a" * 16, [ids["cut2"]], scores)
+    rows = pd.DataFrame({"hash": ["a" * 16], "category": "part"})
+    found = apart(rows, data, store)
+    # The first and the fourth are equal to the injected one, the second is brighter.
+    assert found["copied"].item() == 3 / 4

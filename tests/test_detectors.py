@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F  # noqa: N812
 
 from comet_core.config import TrainingSettings
 from comet_core.detectors import DETECTORS, base, make_detector
@@ -194,7 +195,10 @@ def simplenet_with(d: torch.Tensor, options: dict | None = None) -> SimpleNet:
     """A SimpleNet whose discriminator returns the first feature, whatever the input."""
     detector = SimpleNet({"hidden": 1, **(options or {})})
     detector.set_input(torch.zeros(d.shape[-1]), torch.ones(d.shape[-1]))
-    detector.discriminate = lambda adapted: adapted[:, 0]  # type: ignore[method-assign]
+    detector.discriminate = lambda x, noise: (  # type: ignore[method-assign]
+        x[..., 0],
+        (x + noise)[..., 0],
+    )
     with torch.no_grad():
         detector.adaptor.weight.copy_(torch.eye(d.shape[-1]))
         detector.adaptor.bias.zero_()
@@ -206,6 +210,20 @@ def test_the_loss_is_the_truncated_hinge() -> None:
     noise = torch.tensor([[[-4.0], [0.0], [2.0]]])  # D(fake) = -2, 0.1, 1
     losses = simplenet_with(d).losses(d, noise)
     assert losses[0].tolist() == pytest.approx([0.0, 0.4 + 0.6, 1.5 + 1.5])
+
+
+def test_fakes_are_patches_with_noise_behind_the_adaptor() -> None:
+    """As by the layers one after the other, on patches and fakes together."""
+    torch.manual_seed(0)
+    detector = SimpleNet({"hidden": 8})
+    samples = detector.fit_input(maps_for("simplenet"))
+    noise = torch.randn_like(samples)
+    adapted = detector.adaptor(samples)
+    both = torch.cat([adapted, adapted + noise]).flatten(0, 1)
+    d = detector.head(F.leaky_relu(detector.norm(detector.hidden(both)), 0.2))
+    true, fake = d.view(2, *samples.shape[:2])
+    expected = F.relu(0.5 - true) + F.relu(0.5 + fake)
+    assert torch.allclose(detector.losses(samples, noise), expected, atol=1e-5)
 
 
 def test_the_score_is_the_odds_in_units_of_the_margin() -> None:
@@ -225,7 +243,8 @@ def test_the_score_is_the_odds_in_units_of_the_margin() -> None:
     assert torch.allclose(scores, (-d / 0.7).exp(), rtol=1e-4)
     assert (scores > 0).all()
     assert torch.allclose(detector.part_map(scores), -d.view(-1, 4, 4), atol=1e-4)
-    assert torch.isfinite(detector.part_scores(1e6 * samples)).all()
+    far = detector.part_scores(1e6 * samples)
+    assert torch.isfinite(far).all() and torch.isfinite(detector.part_map(far)).all()
 
 
 def test_a_patch_is_its_neighbourhoods_mean_on_the_finest_grid() -> None:

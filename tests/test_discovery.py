@@ -45,6 +45,14 @@ def test_benjamini_and_hochberg_s_own_example() -> None:
     assert flagged.tolist() == [True] * 4 + [False] * 11
 
 
+def test_p_values_on_the_line_are_below_it() -> None:
+    """3 / 130 is 0.1 * 6 / 26, but in binary 26 / 6 times it lies above 0.1."""
+    known = torch.arange(129.0)
+    scores = torch.cat([torch.full((6,), 126.5), torch.zeros(20)])
+    assert discovery.conformal_p_values(scores, known)[0] == 3 / 130
+    assert discovery.discoveries(scores, 0.1, calibration=known).sum() == 6
+
+
 @given(scores=rows, level=st.floats(0.01, 0.5))
 def test_flagged_images_score_above_the_others(scores: np.ndarray, level: float) -> None:
     given = torch.from_numpy(scores)

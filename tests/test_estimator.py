@@ -41,6 +41,14 @@ def test_the_dirt_comes_first(model: CoMet) -> None:
     assert len(model.history_) == 40
 
 
+def test_copies_keep_their_order() -> None:
+    images = [image for image in draw(3, 0, size=64) for _ in range(12)]
+    ranking = CoMet(profile="smoke", epochs=1, image_size=64).fit(images).ranking()
+    for _, copies in ranking.groupby("score"):
+        places = copies["id"].astype(int).tolist()
+        assert len(places) >= 12 and places == sorted(places)
+
+
 def test_scores_flags_and_maps_of_new_images(model: CoMet) -> None:
     new = draw(6, 2)
     scores = model.score(new)
@@ -158,6 +166,9 @@ def test_what_is_no_image_is_told(model: CoMet, tmp_path: Path) -> None:
         for act in (CoMet().fit, model.score, model.anomaly_map):
             with pytest.raises(InputError, match=told):
                 act(wrong)  # type: ignore[arg-type]
+    (tmp_path / "a.png").touch()
+    with pytest.raises(InputError, match=r"a\.png' is a file; give it in a list, or the folder"):
+        model.score(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"'b\.png' is in the list of images 2 times"):
         CoMet().fit(["a.png", "b.png", "./b.png"])
     with pytest.raises(InputError, match=r"setting 'seed' = 9223372036854775808: .*less than"):

@@ -385,6 +385,11 @@ def test_collect_on_the_command_line(tmp_path, capsys):
     csv = tmp_path / "rows.csv"
     assert main(["collect", "--store", str(tmp_path / "s"), "--csv", str(csv)]) == 0
     assert len(pd.read_csv(csv)) == 12
+    (tmp_path / "taken").mkdir()
+    for place in (tmp_path / "taken", tmp_path / "none" / "rows.csv"):
+        assert main(["collect", "--store", str(tmp_path / "s"), "--csv", str(place)]) == 2
+        assert f"cannot be written to '{place}'" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "s", "taken"]
     assert main(["collect", "--store", str(tmp_path / "none")]) == 0
     assert "no runs" in capsys.readouterr().out
 
@@ -432,6 +437,19 @@ def test_real_runs_in_processes_come_out_equal_when_repeated(tmp_path, monkeypat
         assert main(["rerun", name, "--store", str(tmp_path / "runs")]) == 0, capsys.readouterr()
     (tmp_path / "data/tile/train/good/000.png").unlink()
     assert main(["rerun", rows.loc[0, "hash"], "--store", str(tmp_path / "runs")]) == 2
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_a_folder_without_a_test_set_has_weights_and_no_metrics(detector, tmp_path, monkeypatch):
+    settings = {**tiny(tmp_path, monkeypatch), "detector": detector, "epochs": 1}
+    root = settings["data_root"] / "tile" / "train"
+    grid = {**settings, "dataset": "folder", "data_root": root, "category": "good"}
+    rows = run({**grid, "strategy": "plain"}, store=tmp_path / "runs", progress=False)
+    assert rows[["n_train", "n_test"]].to_numpy().tolist() == [[10, 0]]
+    assert "image_auroc" not in rows
+    train = Store(tmp_path / "runs").tables(rows, "train")
+    assert len(train) == 10 and train["weight"].between(0, 1).all()
+    assert Store(tmp_path / "runs").tables(rows, "test").empty
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -94,6 +96,25 @@ def test_one_bit_and_cmyk(tmp_path):
     assert read_image(tmp_path / "a.jpg").max() < 10
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+@pytest.mark.parametrize("shape", [(600, 900), (31, 900), (30, 20)])
+def test_an_image_to_be_looked_at_is_fitted_and_nearly_what_it_is(
+    tmp_path, monkeypatch, name, shape
+):
+    pixels = resize(np.roll(RGB, 3, axis=0), shape)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(tmp_path / name, pixels, quality=95, exif=exif)
+    whole, sizes = read_image(tmp_path / name), []
+    to_rgb = images._to_rgb
+    monkeypatch.setattr(images, "_to_rgb", lambda image: sizes.append(image.size) or to_rgb(image))
+    found = images.read_fitted(tmp_path / name, 90)
+    assert max(found.shape) == min(90, max(shape)) and found.flags.writeable
+    assert np.abs(found.astype(int) - resize(whole, found.shape[:2])).mean() < 3
+    reduced = name == "a.jpg" and shape == (600, 900)
+    assert sizes == [(450, 300) if reduced else shape[::-1]]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_to_pixels_and_shape(tmp_path, orientation):
     exif = Image.Exif()
@@ -174,6 +195,20 @@ def test_decompression_bombs_are_refused_by_their_header(tmp_path, side):
     path.write_bytes(bomb(side))
     with pytest.raises(InputError, match="80,000,000"):
         read_image(path)
+
+
+def test_a_refused_image_is_told_once(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(bomb(11_000))
+    reader = "import sys; from comet_core.images import read_image; read_image(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", reader, tmp_path / "bomb.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert "make it smaller" in done.stderr
+    assert "Warning" not in done.stderr
 
 
 def test_a_large_photograph_is_no_bomb(tmp_path, monkeypatch):

@@ -226,13 +226,16 @@ def stored(folder: Path) -> pd.DataFrame:
     rows = rows[(rows["dataset"] == "mvtec_ad") & (rows["detector"] == "simplenet")]
     rows = rows.assign(hash="0123456789abcdef")
     names = [f"{number}.png" for number in range(6)]
-    for name in names:
+    for name in [*names, "injected.png"]:
         Image.new("RGB", (80, 60), "teal").save(folder / name)
     tests = pd.DataFrame(
         {"id": names, "label": [0, 0, 0, 0, 1, 1], "score": [1.0, 2.0, 3.0, 9.0, 2.5, 10.0]}
     )
+    train = pd.DataFrame({"id": ["good.png", "injected.png"], "label": [0, 1], "score": [1.0, 0.5]})
+    manifest = pd.DataFrame({"id": ["injected.png"], "origin": ["injected"]})
     store = Store(folder / "runs")
-    store.write("0123456789abcdef", {"data_root": str(folder)}, {}, {"test": tests})
+    tables = {"test": tests, "train": train, "manifest": manifest}
+    store.write("0123456789abcdef", {"data_root": str(folder)}, {}, tables)
     return rows
 
 
@@ -248,6 +251,18 @@ def test_images_behind_a_point_are_those_most_out_of_order(tmp_path: Path) -> No
     auroc = metrics.image_auroc([0, 0, 0, 0, 1, 1], [1, 2, 3, 9, 2.5, 10])
     assert lacking == pytest.approx(1 - auroc)
     assert noise.faults(rows, store=Store(tmp_path / "none")).empty
+
+
+def test_injected_images_are_behind_a_point_of_overlap_only(tmp_path: Path) -> None:
+    rows = stored(tmp_path)
+    dirty = rows[(rows["method"] == "plain") & (rows["contamination"] == 0.1)]
+    for overlap, auroc in ((False, [2.5, 10]), (True, [2.5, 10, 0.5])):
+        one = dirty[dirty["overlap"].astype(bool) == overlap].head(1)
+        found = noise.faults(one, most=9, store=Store(tmp_path / "runs"))
+        assert ("injected.png" in set(found["id"])) == overlap
+        lacking = found.loc[found["label"] == 1, "wrong"].sum() / len(auroc)
+        labels = [0] * 4 + [1] * len(auroc)
+        assert lacking == pytest.approx(1 - metrics.image_auroc(labels, [1, 2, 3, 9, *auroc]))
 
 
 @pytest.mark.browser

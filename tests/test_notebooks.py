@@ -146,7 +146,7 @@ def test_parameters_reach_the_figures(run: Run, data: Path) -> None:
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"data_rot": "x"}, "no parameter 'data_rot'; did you mean 'data_root'"),
-    ({"data_root": "/nowhere/mvtec_ad"}, "data root '/nowhere/mvtec_ad' does not exist"),
+    ({"data_root": "/nowhere/mvtec_ad"}, "'/nowhere/mvtec_ad' does not exist: no 'nowhere' in '/'"),
     ({"dataset": "mvtec"}, "mvtec"),
     ({"categories": "hidee"}, "no category 'hidee'"),
     ({"seed": "many"}, "parameter 'seed' = 'many'"),
@@ -237,6 +237,12 @@ def test_finds_embedded_data_or_says_how_to_make_them(
     with pytest.raises(InputError, match="there are mvtec_ad"):
         notebook.find_data("ksdd2")
     assert notebook.find_data("ksdd2", "../mine") == Path("../mine")
+
+
+def test_a_folder_without_a_category_is_told(tmp_path: Path) -> None:
+    assert notebook.choose_categories("mvtec_ad", tmp_path, ["bottle"]) == ["bottle"]
+    with pytest.raises(InputError, match="holds no category in the layout of 'mvtec_ad'; check"):
+        notebook.choose_categories("mvtec_ad", tmp_path, [])
 
 
 def test_folders_do_not_depend_on_the_working_directory(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from comet_core import beyond_record, peers_record
+from comet_core import beyond_record, peers_record, records
 from comet_core.errors import InputError
-from comet_core.records import read_record, write_record
+from comet_core.records import add_rows, read_record, write_record
 
 
 @pytest.mark.parametrize(
@@ -44,4 +47,27 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, columns: list[str] |
     assert found["machine"] == {"threads": 1}
     assert found["rows"]["images"].tolist() == [100, 200]
     assert found["rows"]["seconds"].isna().tolist() == [False, True]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_benchmarks_that_add_at_once_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As processes would: each call takes a lock of its own."""
+    pytest.importorskip("fcntl")
+    path = tmp_path / "record.json"
+
+    def add(who: int) -> None:
+        add_rows(pd.DataFrame({"who": [who]}), path, "bench", {"made": "today"}, ["who"])
+
+    def slowly(*args: Any) -> dict[str, Any]:
+        found = read_record(*args)
+        time.sleep(0.05)
+        return found
+
+    add(0)
+    monkeypatch.setattr(records, "read_record", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(add, (1, 2, 3)))
+    assert read_record(path, "bench")["rows"]["who"].tolist() == [0, 1, 2, 3]
     assert list(tmp_path.iterdir()) == [path]

@@ -412,6 +412,10 @@ def test_settings_are_strict_and_profiles_fill_in() -> None:
         TrainingSettings.checked({"kapa": 1})
     with pytest.raises(InputError, match="setting 'epochs' = 0"):
         TrainingSettings.checked({"epochs": 0})
+    with pytest.raises(InputError, match=r"^setting 'category' is missing; give it a value\.$"):
+        RunConfig.from_profile({"profile": "smoke"})
+    with pytest.raises(InputError, match=r"setting 'image_size' = 25600: .* 4096"):
+        RunConfig.from_profile({"category": "x", "image_size": 25600})
     smoke = RunConfig.from_profile({"profile": "smoke", "category": "x", "detector": "differnet"})
     assert smoke.options["blocks"] == 2
     own = RunConfig.from_profile(

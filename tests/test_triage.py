@@ -103,6 +103,17 @@ def test_the_same_again_gives_the_same_bytes_and_keeps_other_files(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
 
 
+def test_what_a_killed_search_left_is_cleared_by_a_later_one(
+    seen: Inspection, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    for name in ("killed", "busy"):
+        (out / f".writing-{name}" / "maps").mkdir(parents=True)
+    os.utime(out / ".writing-killed", (0, 0))
+    triage.write(seen, out)
+    assert [path.name for path in out.glob(".*")] == [".writing-busy"]
+
+
 def test_a_failure_leaves_the_earlier_report_alone(
     seen: Inspection, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,6 +318,12 @@ def test_names_are_escaped(page: str) -> None:
     assert "<more>" not in page
 
 
+def test_what_was_left_out_is_counted_above_and_listed_below(page: str) -> None:
+    assert '<dt>left out</dt><dd><a href="#left-out">2</a></dd>' in page
+    listed = page.split('<details id="left-out">')[1].split("</details>")[0]
+    assert listed.count("<li>") == 2 and listed.count("broken.png") == 1
+
+
 def test_links_lead_to_the_images(page: str, out: Path) -> None:
     for address in re.findall(r'data-file="([^"]+)"', page):
         assert (out / unquote(address)).is_file()
@@ -399,6 +416,36 @@ def test_all_that_are_flagged_are_shown_large_up_to_a_bound(
     assert [maps(shown) for shown in (2, 5, 8)] == [5, 5, 8]
     monkeypatch.setattr(inspection, "ALL_FLAGGED", 3)
     assert maps(2) == 3
+
+
+def test_what_is_marked_defective_is_left_out_the_next_time(
+    photos: Path, seen: Inspection, tmp_path: Path
+) -> None:
+    def again(lists: Path | list[Path]) -> Inspection:
+        options = {"cache": tmp_path, "epochs": 1, "maps": 0, "image_size": 64}
+        return inspection.inspect_folder(photos, without=lists, profile="smoke", **options)
+
+    seen.table.assign(verdict=["defective", "fine", *[""] * 18]).to_csv(tmp_path / "1.csv")
+    seen.table.tail(1).assign(verdict="defective").to_csv(tmp_path / "2.csv")
+    found = again([tmp_path / "1.csv", tmp_path / "2.csv"])
+    gone = {seen.table["path"].iloc[0], seen.table["path"].iloc[-1]}
+    assert set(found.table["path"]) == set(seen.table["path"]) - gone
+    told = [str(skip) for skip in found.skipped if "1.csv" in skip.reason]
+    assert told == [
+        f"{photos / seen.table['path'].iloc[0]}: marked defective in '{tmp_path}/1.csv'"
+    ]
+
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "unmarked.csv").write_text("path\n")
+    (tmp_path / "other.csv").write_text("path,verdict\nelsewhere.png,defective\n")
+    for name, problem in (
+        ("nowhere.csv", "cannot be read as a list of marks .No such file"),
+        ("empty.csv", "cannot be read as a list of marks"),
+        ("unmarked.csv", "no columns 'path' and 'verdict'"),
+        ("other.csv", "none of the images that are marked defective in .*is in"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            again(tmp_path / name)
 
 
 def test_a_source_is_told_everywhere(seen: Inspection, out: Path) -> None:
@@ -576,9 +623,22 @@ def test_the_command_says_what_it_found_and_where(
     assert done.returncode == 0, done.stderr
     assert "of 20 images flagged" in done.stdout and "report.html" in done.stdout
     assert "notes.txt: not an image by its name" in done.stderr
+    assert done.stderr.count("broken.png") == 1
     report = tmp_path / "new" / "report"
     flagged = int(pd.read_csv(report / "ranking.csv")["flagged"].sum())
     assert len(list((report / "maps").iterdir())) == max(3, flagged)
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    seen: Inspection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triage, "inspect_folder", lambda *_, **__: seen)
+    read, written = os.pipe()
+    os.close(read)
+    with os.fdopen(written, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert triage.main([str(seen.folder), "--out", str(tmp_path / "report")]) == 0
+    assert triage_report.is_report(tmp_path / "report" / triage.REPORT)
 
 
 def test_an_interrupt_of_the_imports_leaves_no_traceback(
@@ -612,7 +672,8 @@ def test_bad_input_ends_in_one_sentence(
     empty.mkdir()
     one.mkdir()
     PillowImage.new("RGB", (40, 40)).save(one / "a.png")
-    assert "does not exist" in wrong(tmp_path / "nowhere", out, capsys)
+    assert wrong(tmp_path / "no", out, capsys).startswith(f"'{tmp_path / 'no'}' does not exist")
+    assert "is a file; give the folder that" in wrong(one / "a.png", out, capsys)
     assert "holds no images" in wrong(empty, out, capsys)
     assert "holds 1 image, and" in wrong(one, out, capsys)
     assert "setting 'strategy' = 'best'" in wrong(photos, out, capsys, "--strategy", "best")

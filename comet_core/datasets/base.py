@@ -50,6 +50,10 @@ class Skipped(NamedTuple):
     path: Path
     reason: str
 
+    def __str__(self) -> str:
+        """The file and the reason, unless that names the file itself."""
+        return self.reason if str(self.path) in self.reason else f"{self.path}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

@@ -10,6 +10,7 @@ Columns, of which only the first is needed:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -43,15 +44,16 @@ def load(root: Path, category: str | None, file: str = DEFAULT_FILE) -> Dataset:
         hint = f"did you mean '{nearest}'? " if nearest else ""
         raise InputError(f"no category '{category}' in '{table}'; {hint}There are {known}.")
     rows = rows[rows["category"] == category]
-    records: dict[str, Record] = {}
+    records: dict[str, Record] = {}  # by place: "./a.png" is "a.png"
     skipped: list[Skipped] = []
     columns = (rows[name] for name in ("path", "split", "label", "mask", "kind"))
     for line, name, split, label, mask, kind in zip(rows.index, *columns, strict=True):
         path = table.parent / name
+        place = os.path.abspath(path)  # noqa: PTH100, whose absolute() keeps ".."
         if not name or not path.is_file():
             skipped.append(Skipped(path, "listed but not on disk"))
             continue
-        if name in records:
+        if place in records:
             skipped.append(Skipped(path, "listed twice"))
             continue
         known_label = label.strip().lower() in LABELS
@@ -65,7 +67,7 @@ def load(root: Path, category: str | None, file: str = DEFAULT_FILE) -> Dataset:
         if truth is not None and not truth.is_file():
             skipped.append(Skipped(truth, "mask listed but not on disk"))
             truth = None
-        records[name] = Record(
+        records[place] = Record(
             name, path, "test" if split == "test" else "train", number, truth, kind or KINDS[number]
         )
     train = tuple(record for record in records.values() if record.split == "train")

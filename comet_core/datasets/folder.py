@@ -46,7 +46,7 @@ def load(root: Path, category: str | None, test: str | None = None) -> Dataset:
     )
     if not train or (test and not tested):
         where = folder if not train else folder / str(test)
-        reason = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
+        reason = f" ({skipped[0]})" if skipped else ""
         raise InputError(f"'{where}' holds no images{reason}; check the path.")
     name = folder.resolve().name
     notes = ("unlabelled images: scores and weights can be computed, detection not measured",)

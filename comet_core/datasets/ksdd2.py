@@ -61,7 +61,7 @@ def load(root: Path, category: str | None, clean: bool = False) -> Dataset:
         notes.append(f"{dirty} of {len(train)} training images ({share:.1%}) are defective")
     for split, records in (("train", train), ("test", test)):
         if not records:
-            reason = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
+            reason = f" ({skipped[0]})" if skipped else ""
             raise InputError(
                 f"'{folder / split}' holds no image NAME.png with a mask NAME_GT.png{reason}; "
                 "check the path."

@@ -88,7 +88,7 @@ class FolderLayout:
             ]
         for split, records in ((self.train, train), (self.test, test)):
             if not records:
-                reason = f" ({skipped[0].path}: {skipped[0].reason})" if skipped else ""
+                reason = f" ({skipped[0]})" if skipped else ""
                 raise InputError(
                     f"category '{category}' in '{folder}' has no images in '{split}'{reason}; "
                     f"expected {wanted}, or read unlabelled images with the data set 'folder'."

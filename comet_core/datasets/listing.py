@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from comet_core.datasets.base import Skipped
 from comet_core.errors import InputError
-from comet_core.images import SUFFIXES
+from comet_core.images import OTHER_SUFFIXES, SUFFIXES
 
 IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "manifest.csv", "synthetic"})
 NO_IMAGE = "not an image by its name"
@@ -70,6 +70,8 @@ def _problem(entry: os.DirEntry[str]) -> str:
             return ""
         if entry.is_file():
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122, called 100,000 times
+            if suffix in OTHER_SUFFIXES:
+                return f"{suffix[1:].upper()} images are not read; convert them to PNG or JPEG"
             return "" if suffix in SUFFIXES else NO_IMAGE
         return "broken link" if entry.is_symlink() else "not a regular file"
     except OSError:
@@ -110,14 +112,14 @@ def existing_folder(path: Path) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise InputError(f"data root '{path}' is a file; give the folder that holds the data set.")
+        raise InputError(f"'{path}' is a file; give the folder that holds the images.")
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
     missing = path.relative_to(parent).parts[0]
     nearest = suggest(missing, scan(parent).folders)
     hint = f"did you mean '{parent / nearest}'?" if nearest else "check the path."
-    raise InputError(f"data root '{path}' does not exist: no '{missing}' in '{parent}'; {hint}")
+    raise InputError(f"'{path}' does not exist: no '{missing}' in '{parent}'; {hint}")
 
 
 def suggest(name: str, names: Sequence[str]) -> str:

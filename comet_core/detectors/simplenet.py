@@ -82,9 +82,17 @@ class SimpleNet(PatchDetector):
         for layer in (self.adaptor, self.hidden, self.head):
             nn.init.xavier_normal_(layer.weight)
 
-    def discriminate(self, adapted: Tensor) -> Tensor:
-        """D: (M, D) adapted features -> (M,); positive is nominal."""
-        return self.head(F.leaky_relu(self.norm(self.hidden(adapted)), 0.2)).squeeze(-1)
+    def discriminate(self, adapted: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """D (B, P) of adapted features (B, P, D), and of the same with noise; positive is nominal.
+
+        The first layer is linear and sees a sum as the sum of what it makes of both, so that it
+        need not look at the features twice.
+        """
+        true = self.hidden(adapted)
+        both = torch.cat([true, true + F.linear(noise, self.hidden.weight)])
+        d = self.head(F.leaky_relu(self.norm(both.flatten(0, 1)), 0.2))
+        true, fake = d.view(2, *adapted.shape[:2]).unbind(0)
+        return true, fake
 
     def draw_noise(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """Gaussian noise of the shape of `samples`."""
@@ -94,9 +102,7 @@ class SimpleNet(PatchDetector):
     def losses(self, samples: Tensor, noise: Tensor | None) -> Tensor:
         """max(0, m - D(true)) + max(0, m + D(fake)), per patch (B, P)."""
         assert noise is not None
-        adapted = self.adaptor(samples)
-        both = torch.cat([adapted, adapted + noise]).flatten(0, 1)
-        true, fake = self.discriminate(both).view(2, *samples.shape[:2]).unbind(0)
+        true, fake = self.discriminate(self.adaptor(samples), noise)
         return F.relu(self.options.margin - true) + F.relu(self.options.margin + fake)
 
     def part_scores(self, samples: Tensor) -> Tensor:
@@ -105,8 +111,8 @@ class SimpleNet(PatchDetector):
         weight, bias = self._linear()
         hidden = Product(gain[:, None] * weight, gain * bias + shift)(samples.flatten(0, 1))
         d = self.head(F.leaky_relu(hidden, 0.2, inplace=True)).squeeze(-1)
-        # exp overflows in single precision at 88.
-        return (-d / self.options.margin).clamp(max=80).exp().view(samples.shape[:2])
+        # In single precision exp overflows at 88 and is 0 at -104, whose logarithm no map can hold.
+        return (-d / self.options.margin).clamp(-80, 80).exp().view(samples.shape[:2])
 
     def _linear(self) -> tuple[Tensor, Tensor]:
         """Adaptor and hidden layer as one: a matrix (hidden, D) and a bias (hidden,)."""

@@ -29,6 +29,7 @@ def messy(tmp_path) -> Path:
     """A category with one of everything that cannot be used."""
     good = builders.mvtec(tmp_path) / "train/good"
     (good / "notes.txt").write_text("x")
+    (good / "IMG_1.HEIC").write_bytes(b"x")
     (good / "broken.png").symlink_to("nowhere.png")
     (good / "loop.png").symlink_to("loop.png")
     os.mkfifo(good / "pipe.png")
@@ -41,10 +42,11 @@ def messy(tmp_path) -> Path:
 
 
 def test_what_cannot_be_used_is_left_out_and_counted(messy):
-    with pytest.warns(UserWarning, match=r"7 files of '.*bottle' cannot be used .*; left out"):
+    with pytest.warns(UserWarning, match=r"8 files of '.*bottle' cannot be used .*; left out"):
         loaded = datasets.load("mvtec_ad", messy, "bottle")
     assert reasons(loaded) == {
         "notes.txt": "not an image by its name",
+        "IMG_1.HEIC": "HEIC images are not read; convert them to PNG or JPEG",
         "broken.png": "broken link",
         "loop.png": "link that leads to itself",
         "pipe.png": "not a regular file",
@@ -56,7 +58,7 @@ def test_what_cannot_be_used_is_left_out_and_counted(messy):
 
 
 def test_strict_refuses_the_same(messy):
-    with pytest.raises(InputError, match=r"7 files .* the first is '.*'; remove them, or load"):
+    with pytest.raises(InputError, match=r"8 files .* the first is '.*'; remove them, or load"):
         datasets.load("mvtec_ad", messy, "bottle", strict=True)
 
 

@@ -278,6 +278,16 @@ def test_csv(tmp_path):
         assert datasets.load("csv", tmp_path / "dataset.csv").train == loaded.train
 
 
+def test_csv_knows_an_image_by_whatever_path_it_is_listed(tmp_path):
+    builders.draw(tmp_path / "0.png")
+    (tmp_path / "deep").mkdir()
+    for other in ("./0.png", "deep/../0.png", str(tmp_path / "0.png")):
+        (tmp_path / "dataset.csv").write_text(f"path,split\n0.png,train\n{other},test\n")
+        with pytest.warns(UserWarning, match="listed twice"):
+            loaded = datasets.load("csv", tmp_path)
+        assert [record.id for record in (*loaded.train, *loaded.test)] == ["0.png"], other
+
+
 def test_csv_with_categories_and_bad_content(tmp_path):
     builders.draw(tmp_path / "0.png")
     table = tmp_path / "list.csv"
