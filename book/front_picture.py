@@ -16,7 +16,7 @@ from PIL import Image
 from print_edition import find_browser
 
 PICTURE = build.BOOK / "front-page.png"
-WIDTH, HEIGHT = 1180, 720
+WIDTH, HEIGHT = 1180, 728
 MOST = 200_000
 """Bytes that the picture may have."""
 

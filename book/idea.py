@@ -92,6 +92,7 @@ def panels() -> str:
         f"{_mark(0, 0, kind, 1)}</svg> <b>{kind}</b>: {meaning}</span>"
         for kind, meaning in MEANINGS.items()
     )
+    key += "<span>Each mark stands for an image; all are synthetic.</span>"
     return f'<p class="idea-key">{key}</p><div class="idea">{figures}</div>\n'
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import idea
 import yaml
 
-from comet_core import real_record
+from comet_core import inner_loop, real_record
 from comet_core.config import RunConfig, TrainingSettings
 from comet_core.detectors import make_detector
 from comet_core.evidence import DETECTORS
@@ -52,7 +52,7 @@ def generate(profile: str) -> dict[str, str]:
         "idea.html": idea.panels(),
         "launch.md": launch(),
         "ledger.md": ledger(BOOK / "notebooks" / "claims.ipynb"),
-        "real.md": real(ROOT / "benchmarks" / "real.json"),
+        "real.md": real(ROOT / "benchmarks"),
         "settings.md": settings(),
         "comet_settings.md": comet_settings(),
         "made.md": made(profile),
@@ -96,10 +96,22 @@ def ledger(executed: Path) -> str:
     return "The claims have not been computed yet; `make book` does it.\n"
 
 
-def real(record: Path) -> str:
-    """What the record of real images says, in a sentence."""
-    rows = real_record.read_record(record)["rows"]
-    return f"{real_record.headline(real_record.gains(rows))} See {{doc}}`notebooks/real_images`.\n"
+def real(records: Path) -> str:
+    """What the records of real images say of CoMet, of where its gain comes from and of CoMet+.
+
+    Args:
+        records: the folder in which they lie.
+    """
+    gains = real_record.gains(real_record.read_record(records / "real.json")["rows"])
+    rows = inner_loop.read_record(records / "inner_loop.json")["rows"]
+    apart = inner_loop.headline(inner_loop.parts(rows, ["category", "detector"]))
+    shorter = inner_loop.shorter_headline(inner_loop.shorter(rows))
+    return (
+        f"- {real_record.headline(gains)} See {{doc}}`notebooks/real_images`.\n"
+        f"- {apart} {shorter} See {{doc}}`notebooks/ablation`.\n"
+        "- Our own {term}`CoMet+` leaves images out before the training instead. On the same images"
+        f" {real_record.gained(gains, 'comet+')}. See {{doc}}`notebooks/beyond`.\n"
+    )
 
 
 def settings() -> str:

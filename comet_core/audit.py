@@ -132,7 +132,7 @@ DEPARTURES: dict[str, Departure] = {
         against="patch",
     ),
     "A6": Departure(
-        "Sigma from mixed, rescaled and clipped pairs", "mixed pairs", make_step=MixedPairs
+        "Σ from mixed, rescaled and clipped pairs", "mixed pairs", make_step=MixedPairs
     ),
     "A7": Departure("penalty as a raw sum, gains included", "raw-sum penalty", make_step=RawSum),
     "A8": Departure(

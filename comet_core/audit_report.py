@@ -91,7 +91,7 @@ def _beside(name: str, rows: pd.DataFrame) -> str:
             f"{part['lambda_low'].min():.4f} to {part['lambda_high'].max():.4f}"
             for part in (own, other)
         ]
-        return f"lambda: {told[0]}, instead of {told[1]}"
+        return f"λ: {told[0]}, instead of {told[1]}"
     if name == "A7":
         return (
             f"first epoch: penalty {own['first_penalty'].mean():.1f}, "

@@ -276,8 +276,8 @@ def failures(rows: pd.DataFrame) -> str:
     if dear:
         lost = ", ".join(f"*{label(name)}* ({signed(harm[name])})" for name in dear)
         said.append(
-            f"On clean data, in the worst case here, more than half a point is lost by {lost}: "
-            "such a rule is no default."
+            "On the clean data of this chapter's runs, in the worst case, more than half a point "
+            f"is lost by {lost}: such a rule is not for a set that may be clean."
         )
     else:
         said.append("On clean data none of the rules loses more than half a point.")

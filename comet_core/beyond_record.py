@@ -230,7 +230,7 @@ def _ahead(gain: pd.DataFrame, harm: pd.DataFrame) -> str:
     if not usable:
         least = max(worst, key=lambda name: worst[name])
         return (
-            "every weighting costs some clean data set more than half a point; least,"
+            "every weighting costs some clean data set more than half a point; the least,"
             f" {signed(worst[least])}, is lost by *{label(least)}*"
         )
     top = max(usable, key=lambda name: worth[name])

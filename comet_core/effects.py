@@ -48,7 +48,7 @@ def unsettled(largest: float) -> str:
     """What an interval that settles nothing still allows, given its end that is furthest from 0."""
     if largest > WIDE:
         return "not settled, and the seeds lie so far apart that next to nothing is known"
-    return f"not settled; no effect larger than {points(largest, sign='')} points fits"
+    return f"not settled; the runs allow an effect of up to {points(largest, sign='')} points"
 
 
 def finding(subject: str, found: Interval, value: str = "I-AUROC") -> str:

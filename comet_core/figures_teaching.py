@@ -15,7 +15,6 @@ from comet_core.confidence import confidence_weights, iqr_threshold, quartiles
 from comet_core.figures import (
     INK,
     KINDS,
-    LINES,
     MARKS,
     QUIET,
     WIDTH,
@@ -24,11 +23,9 @@ from comet_core.figures import (
     _noted,
     in_house_style,
 )
+from comet_core.figures_evidence import look
 from comet_core.names import label
 from comet_core.teaching import VIEW, Learned, grid
-
-STRATEGIES = {"plain": LINES[6], "soft": LINES[2], "comet": LINES[0]}
-
 
 # -- boundaries in the plane -----------------------------------------------------------------------
 
@@ -110,20 +107,11 @@ def boundary_curves(table: pd.DataFrame, note: str) -> Figure:
     for axes, (column, title) in zip(grid_, named, strict=True):
         for strategy, group in table.dropna(subset=[column]).groupby("strategy", sort=False):
             course = group.groupby("anomalous")[column].agg(["mean", "min", "max"])
-            colour = STRATEGIES.get(str(strategy), QUIET)
-            axes.fill_between(
-                course.index, course["min"], course["max"], color=colour, alpha=0.14, lw=0
-            )
-            style = "--" if strategy == "plain" else "-"
-            axes.plot(
-                course.index,
-                course["mean"],
-                style,
-                color=colour,
-                marker="o",
-                ms=4,
-                label=label(str(strategy)),
-            )
+            line = look(str(strategy))
+            low, high = course["min"], course["max"]
+            axes.fill_between(course.index, low, high, color=line["color"], alpha=0.14, lw=0)
+            above = {"zorder": 5 - line["lw"]}  # a thin line shows where it lies on a thick one
+            axes.plot(course.index, course["mean"], **line, **above, label=label(str(strategy)))
         axes.set_ylabel(title)
     grid_[0].legend(loc="lower left")
     grid_[1].set(ylim=(0, 1.05), xlabel="anomalous points in the training set")

@@ -91,12 +91,12 @@ def findings(record: Mapping[str, Any]) -> str:
         recorded = group[ONE_BY_ONE] / group[GPU]
         words.append(
             f"In the sizes of the profile `{profile}` a training step is {_span(gain)} times as"
-            f" fast on the GPU as on the processor's {threads} threads, and"
-            f" {_span(recorded)} times as fast recorded as with its kernels launched one by one."
+            f" fast on the GPU as on the processor's {threads} threads. Recorded"
+            f" it is {_span(recorded)} times as fast as with its kernels launched one by one."
         )
     for profile, group in passes(rows).groupby("profile", sort=False):
         gain = group[GPU] / group[PROCESSOR]
-        words.append(f"The backbone's passes gain {_span(gain)} times (`{profile}`).")
+        words.append(f"The backbone's passes are {_span(gain)} times as fast (`{profile}`).")
     for detector, group in table[table["profile"] == "paper"].groupby("detector", sort=False):
         times = group.set_index("method")[GPU]
         ratios = times / times["plain"]

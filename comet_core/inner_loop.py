@@ -17,7 +17,7 @@ import pandas as pd
 from comet_core import records
 from comet_core.effects import OPEN, points, side, unsettled, with_interval
 from comet_core.evidence import BASELINE, METHOD
-from comet_core.names import label
+from comet_core.names import enumerated, label
 from comet_core.statistics import Interval, paired_difference
 
 WITHOUT = {"meta": BASELINE, METHOD: "soft"}
@@ -153,6 +153,21 @@ def shorter_in_words(table: pd.DataFrame) -> str:
     return "\n".join(words)
 
 
+def shorter_headline(table: pd.DataFrame) -> str:
+    """One sentence: whether plain training that ends early does as well as CoMet at full length.
+
+    Args:
+        table: of `shorter`.
+    """
+    groups = [group for _, group in table.groupby(["category", "detector"], sort=False)]
+    ahead = sum(bool(one["plain"].max() >= one["comet"].iloc[-1]) for one in groups)
+    detectors = enumerated([label(str(name)) for name in table["detector"].unique()])
+    return (
+        f"{detectors}, trained plainly for fewer epochs, does at least as well as CoMet at full"
+        f" length on {ahead} of {len(groups)} data sets, but only labels tell when to stop."
+    )
+
+
 def parts(rows: pd.DataFrame, by: Sequence[str] = ("detector",)) -> pd.DataFrame:
     """What meta-learning and its parts add to I-AUROC, in paired runs.
 
@@ -222,6 +237,33 @@ def in_words(table: pd.DataFrame) -> str:
     return "\n".join(words)
 
 
+def headline(table: pd.DataFrame) -> str:
+    """Where CoMet's meta-learning adds anything, and where its inner loop does, in two sentences.
+
+    Args:
+        table: of `parts`.
+    """
+    own = table[table["strategy"] == METHOD]
+    found = {
+        part: [Interval.of(row) for row in own[own["part"] == part].to_dict("records")]
+        for part in PARTS
+    }
+    settled = {part: sum(side(one) != OPEN for one in all_) for part, all_ in found.items()}
+    whole, smaller, loop = (settled[part] for part in PARTS)
+    cases = len(found[LOOP])
+    means = sorted(one.mean for one in found[PARTS[0]] if side(one) != OPEN)
+    words = (
+        f"{label(METHOD)} weighs images and trains by meta-learning. What the second adds to the"
+        f" first is settled in {whole} of {cases} cases"
+    )
+    if means:
+        words += f" ({points(means[0])} to {points(means[-1])} points)"
+    words += f", what its inner loop adds in {loop or 'none'}"
+    if smaller and not loop:
+        words += ": the gain is that of steps which see fewer images"
+    return f"{words}."
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """What `benchmarks/inner_loop.py --out` wrote; see `records.read_record`."""
     return records.read_record(path, TARGET, {*COLUMNS, *MEASURED})
@@ -248,7 +290,7 @@ def described(record: Mapping[str, Any]) -> str:
     ]
     told = ", ".join(f"{100 * one:g} %" for one in levels)
     return (
-        f"reported by the benchmark of {record['made']} · {made['processor']} · PyTorch"
+        f"measured by the benchmark of {record['made']} · {made['processor']} · PyTorch"
         f" {made['torch']} · {' and '.join(sources)} images · {told} contamination ·"
         f" {rows['seed'].nunique()} seeds"
     )

@@ -48,10 +48,12 @@ const box = document.getElementById(NAME), data = DATA;
 const svg = box.querySelector("svg"), said = box.querySelector("output");
 const faults = box.querySelector(".faults"), edge = 90;
 const [data_set, detector, protocol, method] = box.querySelectorAll("select");
-const [left, right, top, bottom] = [44, 390, 12, 236];
+const [left, right, top, bottom] = [44, 390, 26, 236];
 const x = level => left + 8 + (right - left - 16) * level / data.top_level;
-const y = value => bottom - (bottom - top) * (value - data.low) / (1 - data.low);
-const high = value => Math.min(1, Math.max(data.low, value));
+const place = () => [data_set.value, detector.value, protocol.value].join("/");
+const low = () => data.lows[place()] ?? 0;
+const y = value => bottom - (bottom - top) * (value - low()) / (1 - low());
+const high = value => Math.min(1, Math.max(low(), value));
 const per = value => (100 * value).toFixed(1);
 const shape = { o: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", s: "M-4,-4h8v8h-8z",
   "^": "M0,-5l5,9h-10z", v: "M0,5l5,-9h-10z", D: "M0,-5l5,5l-5,5l-5,-5z",
@@ -62,17 +64,19 @@ let at = null;
 const percent = value => +(100 * value).toFixed(1);
 const spot = p => [x(p.level).toFixed(1), y(high(p.mean)).toFixed(1)];
 const path = places => "M" + places.join("L");
-const shown = () => data.curves[[data_set.value, detector.value, protocol.value].join("/")] || {};
+const shown = () => data.curves[place()] || {};
 const names = () => {
   const all = Object.keys(shown());
   return all.includes(method.value) ? [...all.filter(m => m !== method.value), method.value] : all;
 };
 const draw = () => {
   const found = shown(), chosen = found[method.value] ? method.value : null;
-  let text = "";
-  for (let v = Math.ceil(data.low * 10 - 1e-9) / 10; v < 1.001; v += data.low < .45 ? .2 : .1)
-    text += `<path class="axis" opacity=".35" d="M${left},${y(v)}H${right}"/>
-      <text x="${left - 6}" y="${y(v) + 5}" text-anchor="end">${v.toFixed(1)}</text>`;
+  const gap = low() < .45 ? .2 : low() < .75 ? .1 : low() < .9 ? .05 : .02;
+  let text = `<text x="0" y="13">I-AUROC</text>`;
+  for (let n = Math.ceil(low() / gap - 1e-9); n * gap < 1.001; n++)
+    text += `<path class="axis" opacity=".35" d="M${left},${y(n * gap)}H${right}"/>
+      <text x="${left - 6}" y="${y(n * gap) + 5}" text-anchor="end">
+        ${(n * gap).toFixed(gap < .1 ? 2 : 1)}</text>`;
   for (const level of data.levels)
     text += `<text x="${x(level)}" y="${bottom + 18}" text-anchor="middle">
       ${percent(level)}</text>`;
@@ -205,15 +209,14 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
                 "faults": behind.get(key, []),
             }
         )
-    lowest = float(min(points["mean"].min(), points["low"].quantile(0.1)))
     data = {
         "curves": found,
+        "lows": {place: _lowest(lines) for place, lines in found.items()},
         "looks": {method: _look(method) for method in methods},
         "levels": sorted(float(level) for level in points["contamination"].unique()),
         "columns": COLUMNS,
         "sheet": sheet,
         "top_level": max(float(points["contamination"].max()), 1e-9),
-        "low": max(0.0, math.floor(20 * lowest - 0.5) / 20),
     }
     named = data_names(rows)
     protocols = {"leave": "leave the test set", "stay": "stay in it"}
@@ -251,6 +254,13 @@ def _behind(rows: pd.DataFrame) -> tuple[dict[tuple[Any, ...], list[list[Any]]],
         share = max(1, round(100 * fault["wrong"]))
         found.setdefault(key, []).append([cells[path], bool(fault["label"] == 1), share])
     return found, data_address(images, COLUMNS) if images else ""
+
+
+def _lowest(lines: dict[str, list[dict[str, Any]]]) -> float:
+    """Where the axis of a panel begins: under all means and most intervals."""
+    points = pd.DataFrame([point for line in lines.values() for point in line])
+    lowest = float(min(points["mean"].min(), points["low"].astype(float).quantile(0.1)))
+    return max(0.0, math.floor(20 * lowest - 0.5) / 20)
 
 
 def _protocol(overlap: bool) -> str:

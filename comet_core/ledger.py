@@ -64,7 +64,7 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The ledger as text: claim, verdict, effects in points with intervals, parts, data, runs."""
     lines = []
     for line in table.to_dict("records"):
-        counts = [f"{line[verdict]} {verdict}" for verdict in VERDICTS if line[verdict]]
+        counts = [_counted(line[verdict], verdict) for verdict in VERDICTS if line[verdict]]
         lines.append(
             {
                 "claim": f"{line['claim']}: {line['statement']}",
@@ -103,7 +103,7 @@ def arithmetic(parts: pd.DataFrame) -> pd.DataFrame:
 def in_words(parts: pd.DataFrame) -> str:
     """How many claims have which verdict, and which parts speak against theirs."""
     found = verdicts(parts)["verdict"]
-    counts = [f"{(found == one).sum()} {one}" for one in VERDICTS if (found == one).any()]
+    counts = [_counted((found == one).sum(), one) for one in VERDICTS if (found == one).any()]
     against = parts[parts["verdict"] == FAILS]
     told = [
         f"{part['claim']}, {part['where']} ({part['measure']}, "
@@ -122,6 +122,12 @@ def hashes(parts: pd.DataFrame) -> str:
         told = " ".join(f"`{name}`" for name in runs) or "None: arithmetic, or not run."
         blocks.append(f":::{{dropdown}} Runs of {line['claim']}: {len(runs)}\n{told}\n:::")
     return "\n\n".join(blocks)
+
+
+def _counted(number: int, verdict: str) -> str:
+    """How many have a verdict: "1 holds", "3 hold"."""
+    several = {HOLDS: "hold", FAILS: "do not hold"}
+    return f"{number} {several.get(verdict, verdict) if number > 1 else verdict}"
 
 
 def _effects(parts: pd.DataFrame) -> dict[str, Interval]:

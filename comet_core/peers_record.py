@@ -139,7 +139,8 @@ def _times(table: pd.DataFrame) -> str:
     seconds = table.groupby("method")["train_seconds"].mean()
     order = seconds.sort_values()
     words = (
-        f"Quickest to train is {METHODS[str(order.index[0])]} ({clock(order.iloc[0])} on average)"
+        f"Quickest to train is {METHODS[str(order.index[0])]} ({clock(order.iloc[0])} on average"
+        " over all levels)"
     )
     if {"memory_bank", "patchcore"} <= set(seconds.index):
         cases = table.pivot_table("train_seconds", [*DATA, "contamination"], "method")
@@ -160,7 +161,7 @@ def described(record: Mapping[str, Any]) -> str:
     if counts.min() == 1 < counts.max():
         seeds += ", one where no interval is given"
     return (
-        f"reported by the benchmark of {record['made']} · {made['processor']}, {made['threads']}"
+        f"measured by the benchmark of {record['made']} · {made['processor']}, {made['threads']}"
         f" thread · anomalib {versions['anomalib']}, PyTorch {made['torch']} · {limit} nominal"
         f" training images · {seeds}"
     )

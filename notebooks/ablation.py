@@ -1,10 +1,10 @@
 # %% [markdown]
 # # What each setting is worth
 #
-# CoMet has 14 settings, if the strategy counts as one. Here each is changed alone, everything else stays at
-# its default, and the change in I-AUROC is measured in paired runs: same images, same seed, one setting
-# different. Where the scatter of the seeds is larger than the effect, we say how large an effect the runs
-# still allow, and nothing more.
+# What does each setting of CoMet do? Here 14 of them, the strategy included, are changed one at a time while
+# everything else stays at its default. The change in I-AUROC is measured in paired runs: same images, same
+# seed, one setting different. Where the scatter of the seeds is larger than the effect, we say how large an
+# effect the runs still allow, and nothing more.
 #
 # The test set serves to measure, not to choose: the defaults are not set from this page.
 
@@ -37,9 +37,9 @@ notebook.begin(globals())
 )
 
 # %% [markdown]
-# The first grid is CoMet as it is; it and the strategies that leave something out share their runs with the
-# other chapters. Each further grid tries other values of one setting:
-# mostly a smaller and a larger one, far enough apart that an effect should show.
+# The first grid is CoMet as it is. It and the strategies that leave something out share their runs with
+# other chapters. Each further grid tries other values of one setting, mostly a smaller and a larger one, far
+# enough apart that an effect should show.
 
 # %%
 rows = experiments.run(ablation.grid(base), engine=engine)
@@ -51,8 +51,8 @@ notebook.say(f"{evidence.scope(rows)} {ablation.in_words(effects)}")
 # %% [markdown]
 # ## At a glance
 #
-# A dot right of the line is better than the default. An open dot is not settled: its interval reaches over
-# the line. An interval that reaches further than 15 points is cut there: an arrow and a number tell where it ends.
+# A dot right of the line is better than the default. An open dot is not settled: its interval crosses the line.
+# Intervals are cut at 15 points; an arrow and a number then tell where they end.
 
 # %% mystnb={"figure": {"name": "fig-ablation", "caption": "What each setting does to I-AUROC, against the default in brackets: mean difference of paired runs and 95 % interval over seeds, in points."}, "image": {"alt": "One panel for each setting with its name and default; for each other value a dot and a horizontal bar beside an upright line at zero."}}
 notebook.show(
@@ -81,12 +81,12 @@ notebook.show_table(
 # %% [markdown]
 # ## Is it the inner loop?
 #
-# Meta-learning changes two things at once. The outer step is taken at adapted parameters $\theta'$, and it
-# sees the validation parts of the tasks only, three images in ten, where a plain step sees them all. A
+# Meta-learning changes two things at once. The outer step is taken at adapted parameters $\theta'$; and it
+# sees only the validation parts of the tasks, three images in ten, where a plain step sees all. A
 # detector that sees less of the dirt in a step learns less of it, inner loop or not. With `inner_steps=0`
-# the second change stays and the first goes: a plain step on the same validation parts. What is left
-# between it and the whole is what equation {eq}`eq-inner` is worth, for both detectors, with weights (CoMet)
-# and without.
+# the second change stays and the first goes: a plain step on the same validation parts. The difference
+# between this and the whole is what equation {eq}`eq-inner` is worth. We measure it for both detectors, with
+# weights (CoMet) and without (meta).
 
 # %%
 bases = evidence.curves(
@@ -112,10 +112,10 @@ notebook.show(
 notebook.say(inner_loop.in_words(apart))
 
 # %% [markdown]
-# DifferNet's inner step is short: on the woven fabric, at $\alpha = 10^{-3}$, it moves the weights by less than a
-# millionth of their length (the median over the steps of a training, 6 to 7 in ten million in three seeds).
-# Equation {eq}`eq-inner` then leaves $\theta'$ where $\theta$ was, and the order of the scores with it. Does a
-# longer step do more?
+# DifferNet's inner step is short: on the woven fabric, at $\alpha = 10^{-3}$, it moves the parameters by less
+# than a millionth of their length (6 to 7 parts in ten million, the median over the steps of a training, in three
+# seeds). Equation {eq}`eq-inner` then leaves $\theta'$ where $\theta$ was, and the scores in the same order. Does
+# a longer step do more?
 
 # %% tags=["remove-input"]
 flow = next(one for one in bases if one["detector"] == "differnet")
@@ -125,7 +125,7 @@ notebook.say(inner_loop.stronger_in_words(longer, controlled))
 # %% [markdown]
 # ### On real data
 #
-# The same by `benchmarks/inner_loop.py` on images that are not part of the book, which shows the record.
+# `benchmarks/inner_loop.py` does the same on images that are not part of the book. This is its record.
 
 # %% mystnb={"figure": {"name": "fig-inner-loop-real", "caption": "What CoMet's meta-learning adds to I-AUROC in the record, and its two parts; paired runs, mean and 95 % interval over seeds, in points."}, "image": {"alt": "A panel for each data set and detector with three dots and bars beside an upright line at zero."}}
 real = inner_loop.read_record(notebook.find_record("inner_loop.json", record))
@@ -145,9 +145,10 @@ notebook.say(inner_loop.in_words(measured))
 # %% [markdown]
 # ### Or less training?
 #
-# What is common is learned first, dirt late. A step that sees three images in ten also trains less in as many
-# epochs. So the same record has DifferNet plainly trained for fewer epochs. When to stop cannot be seen without
-# labels, and on clean data stopping costs; but it is what a gain over plain training has to be held against.
+# What most images share is learned first, dirt late. A step that sees three images in ten also trains less in as
+# many epochs. So the same record has DifferNet trained plainly for fewer epochs. Without labels nobody can tell
+# when to stop, and on clean data stopping early costs something. But a gain over plain training has to be held
+# against it.
 
 # %% tags=["remove-input"]
 lengths = inner_loop.shorter(real["rows"])

@@ -3,8 +3,8 @@
 #
 # Equation {eq}`eq-weight` gives an image that scores twice the threshold half a vote. Ten such
 # images are five votes for their defect, and the more of them there are, the more normal they look
-# to the model whose scores decide about them. This chapter asks whether other weights, without
-# labels either, win back more of what contamination costs; what they cost where nothing is wrong;
+# to the model whose scores decide about them. This chapter asks whether other weights that need no
+# labels either win back more of what contamination costs; what they cost where nothing is wrong;
 # and which rare but good images pay for it.
 
 # %% tags=["parameters"]
@@ -40,9 +40,8 @@ everywhere = beyond_record.read_record(notebook.find_record("beyond.json", recor
 # %% [markdown]
 # ## The candidates
 #
-# All are one setting, `weighting`, of one training loop, and each is a small function in
-# {mod}`comet_core.weighting`. They differ in what they make of a score $a$ and in where the score
-# comes from.
+# All are values of one setting, `weighting`, of one training loop, and each is a small function in
+# {mod}`comet_core.weighting`. They differ in where a score $a$ comes from and in what they make of it.
 #
 # | weighting | scores | weight |
 # |---|---|---|
@@ -51,20 +50,22 @@ everywhere = beyond_record.read_record(notebook.find_record("beyond.json", recor
 # | *annealed* | of the model | the same with $p$ growing from 1 while training |
 # | *mixture* | of the model | the posterior of the lower one of two components of the log-scores |
 # | *rejection* | of the model | 1 up to $t$, else 0 |
-# | *readmission* | of the model | the same, with $t$ from the images kept so far, and a way back |
-# | *crossfit* | of models of the other folds, which have not seen the image | *readmission*, until nothing changes |
+# | *readmission* | of the model | the same, with $t$ from the images kept so far, and a way back in |
+# | *crossfit* | of models trained on the other folds, which have not seen the image | *readmission*, until nothing changes |
 # | *mutual* | from before training: how far an image's strangest patches are from those of all other images | *readmission*, until nothing changes |
 # | *core* | first mutual, then of the model | starts from the three quarters that look most alike, then *readmission* |
 # | *CoMet+* | mutual, each patch against what is usual at its place and in its image | *readmission*, until nothing changes; what *mutual* finds far out goes as well |
 #
-# The mutual score is that of MuSc {cite}`li2024musc`, reduced to what a laptop does in seconds. Other
-# light or another batch of material makes an image strange all over, a defect makes it strange in a
-# few places. CoMet+ therefore takes the logarithm of a patch's score apart, as in a two-way table
-# {cite}`tukey1977`, into what its place and its image explain and a residual, and scores an image by
-# its largest residuals in units of their usual size
-# ({func}`~comet_core.mutual.contrast_scores`). A defect that fills the image would escape that, so
-# an image also goes if *mutual* puts it beyond the outer fence of a box plot, with twice the
-# $\kappa$. The code name is `weighting="contrast"`, and it trains plainly on what is left.
+# The mutual score is that of MuSc {cite}`li2024musc`, reduced to what a laptop does in seconds.
+#
+# CoMet+ goes further. Different light or another batch of material makes an image strange all over; a
+# defect makes it strange in a few places. So CoMet+ splits the logarithm of a patch's score, as in a
+# two-way table {cite}`tukey1977`, into what its place explains, what its image explains, and a residual.
+# It scores an image by its largest residuals in units of their usual size
+# ({func}`~comet_core.mutual.contrast_scores`). A defect that fills the image would escape that, so an
+# image also goes if *mutual* puts it beyond the outer fence of a box plot, with twice the $\kappa$. What
+# is left is trained on plainly. In the code this is `weighting="contrast"`.
+#
 # *Oracle* is plain training after the anomalous images were taken out by their labels. It is no
 # method; it tells how much there is to win.
 
@@ -88,16 +89,17 @@ made_from = notebook.describe(runs[~runs["oracle"]].assign(strategy="by weightin
 # %% [markdown]
 # ## What they win back
 #
-# In the panel of 0 % there is nothing to win, and whoever stands left of the black dot has harmed
-# clean data. In the others, look at the space between the black line, plain training, and the green
-# one, the oracle: a weighting is as good as the share of it that it crosses.
+# In the panel of 0 % there is nothing to win, and a weighting left of the black dot has harmed clean
+# data. In the others, look at the space between the black line, plain training, and the green one, the
+# oracle: a weighting is as good as the share of that space it crosses.
 
 # %% mystnb={"figure": {"name": "fig-weightings", "caption": "I-AUROC by weighting (rows) and contamination (columns): mean over the seeds and 95 % interval, last epoch, the injected images taken out of the test set."}, "image": {"alt": "Dot plots, one panel for each contamination, with a dot and an interval for each weighting between a line for plain training and one for the oracle."}}
 notebook.show(figures_beyond.weightings(rows, made_from), runs)
 
 # %% [markdown]
-# The verdict, held against what was aimed for before the runs were made: 80 % of the gap, and no
-# more than 0.3 points of I-AUROC on clean data. Points are hundredths.
+# The verdict, held against the aim that was set before the runs were made: to close 80 % of the gap, and
+# to cost no more than 0.3 points of I-AUROC on clean data. Points are hundredths; the gap is that between
+# plain training and the oracle.
 
 # %% tags=["remove-input"]
 notebook.say(beyond.findings(rows))
@@ -105,8 +107,8 @@ notebook.say(beyond.findings(rows))
 # %% [markdown]
 # ## Whom they harm
 #
-# An odd but good image, a *boundary* sample, scores high as well. Weights that throw out everything
-# that is rare teach the detector to raise an alarm at it. Below, the mean weight of each kind in the
+# An odd but good image, a *boundary* image, scores high as well. Weights that throw out everything
+# rare teach the detector to raise an alarm at such images. Below is the mean weight of each kind in the
 # last epoch: the further apart red and yellow, the better; blue belongs at 1.
 
 # %% mystnb={"figure": {"name": "fig-kept", "caption": "Mean weight in the last epoch of nominal, boundary and anomalous training images: the mean over all contaminated levels and seeds."}, "image": {"alt": "For each weighting, three marks on a scale from 0 to 1: the mean weight of nominal, boundary and anomalous images."}}
@@ -123,22 +125,22 @@ notebook.show_table(
 )
 
 # %% [markdown]
-# *Time* is that of training, with the scores from before it, in units of plain training; *crossfit*
-# trains a model for each fold on top. Unless `weightings` asks for it, *annealed* is not run, to
-# save time: on the bottle caps of the record below it is within 0.6 points of *sharpened* at every
-# level.
+# *Time* is that of training and of the scores from before it, in units of plain training; *crossfit*
+# trains a model for each fold on top. To save time *annealed* is not run unless `weightings` asks for it:
+# in the record below it is seldom better than *sharpened* and in places far worse.
 #
 # ## On every data set
 #
 # One drawn fabric decides nothing. `make bench-beyond` runs all weightings on all stand-ins with all
-# their images, and `benchmarks/beyond.py` does so on whatever it is given; that takes hours, so the
-# book shows the record. The set that a method is good at is seldom the set that the next one is good
-# at: look along a row before you believe in it. Bottles, tiles and stand-ins were looked at while the
-# rules were chosen. The digits, of which one is nominal and the others are anomalous, were not, until
-# all was settled ({doc}`/use/datasets`): they are the test, though one of another kind, since another
-# digit is no defect in a few places. On the tiles a contaminated detector can fall below chance: tiles
-# were photographed several times, and some test images nearly repeat an injected one
-# ({doc}`real_images`).
+# their images, and `benchmarks/beyond.py` does so on whatever it is given. That takes hours, so the
+# book shows the record. Methods are seldom good at the same sets: look along a whole row before you
+# believe in one.
+#
+# Bottles, tiles and stand-ins were looked at while the rules were chosen. The digits, of which one is
+# nominal and the others are anomalous, were looked at only when the rules stood ({doc}`/use/datasets`).
+# So they are the test, though one of another kind, since another digit is no defect in a few places. On
+# the tiles a contaminated detector can fall below chance: tiles were photographed several times, and
+# some test images nearly repeat an injected one ({doc}`real_images`).
 
 # %% mystnb={"figure": {"name": "fig-everywhere-real", "caption": "I-AUROC in percent of every weighting (rows) on real data sets (columns), by contamination; mean over the seeds, last epoch, the injected images taken out of the test set. Green is better than plain training at the same contamination, purple worse; the row of the oracle shows how green a column can get. A level is left out where fewer than ten anomalous test images would remain; what was not run is blank."}, "image": {"alt": "Two tables of numbers on coloured ground, one a detector, with a row for each weighting and a group of columns for each real data set."}}
 real = beyond_record.side(everywhere, drawn=False)
@@ -185,7 +187,7 @@ notebook.say(beyond.failures(rows))
 # only), and dropped:
 #
 # - Contrast alone, without the outer fence and with the scatter measured to both sides. It keeps more
-#   of the odd but good images (85 %; CoMet+ 67 %, *mutual* 59 %), and was not enough for MVTec AD's
+#   of the odd but good images (85 %; CoMet+ 67 %, *mutual* 59 %), but was not enough for MVTec AD's
 #   bottle: at 10 % SimpleNet came to 0.975 where *mutual* reaches 0.999. Large defects in
 #   simulated scores defeat it in the same way: they inflate the very scatter that they are compared with.
 # - A look at whole images: also leave out what has no near neighbours among pooled features. CoMet+
@@ -201,17 +203,16 @@ notebook.say(beyond.failures(rows))
 #   CoMet+, they left out half of the dirt and a twentieth of the good, and closed 57 % of
 #   DifferNet's gap (two seeds), for the same reason in part.
 #
-# And with SimpleNet as it is now, CoMet's two loops on the weights of CoMet+ (`strategy="comet"`,
+# With SimpleNet as it is now we also tried CoMet's two loops on the weights of CoMet+ (`strategy="comet"`,
 # `weighting="contrast"`). On magnetic tiles at 10 % they bring SimpleNet from 0.699 to 0.718 (eight seeds; plain
 # 0.693) and DifferNet from 0.668 to 0.720 (three), and cost clean tiles nothing. On the stand-ins (three seeds)
 # they take from SimpleNet 0.002 to 0.008 at 10 %, and clean 0.003 to 0.005 for MVTec AD and VIADUCT: a step sees fewer
-# of the few images. So CoMet+ trains plainly, and whose data are like the tiles sets these two.
+# of the few images. So CoMet+ trains plainly; if your data are like the tiles, set these two.
 #
-# Two remarks from building this, which the runs above do not show. A rejected image must not take
-# part in anything, the statistics that batch normalisation scores by included. And a rule is only
-# as good as its scores: where the model has learned a repeated defect, every function of its scores
-# agrees that the defect is normal, sharp or soft.
-# That is why the first scores of CoMet+ come from outside of the model.
+# Two lessons from building this, which the runs above do not show. A rejected image must not take
+# part in anything, not even in the statistics of the batch normalisation. And a rule is only as good as
+# its scores: where the model has learned a repeated defect, every function of its scores, sharp or soft,
+# agrees that the defect is normal. That is why the first scores of CoMet+ come from outside the model.
 #
 # ## A cut that can be defended
 #
@@ -226,7 +227,7 @@ notebook.say(beyond.failures(rows))
 # Simulated scores, of which the truth is known, say whether that works. A point below the diagonal
 # keeps its promise. *Two variants* breaks the assumption on purpose: a seventh of the good images
 # are of another kind and score twelve times as high. Nothing in the scores tells them from dirt,
-# and the rate is not kept; whoever knows of such variants should judge each by itself.
+# and the rate is not kept. If you know of such variants, judge each by itself.
 
 # %%
 trials = simulated_scores.rates(
@@ -245,9 +246,9 @@ notebook.show(figures_beyond.false_discoveries(own, note))
 notebook.say(simulated_scores.finding(trials))
 
 # %% [markdown]
-# And on the training sets of this chapter, by the scores of CoMet+ at its end. They are not quite
-# what the theory wants, for the model has trained on the images that it kept and not on those that
-# it left out; the column *false* says what comes of it. Boundary images count as false.
+# The same on the training sets of this chapter, by the final scores of CoMet+. These scores are not quite
+# what the theory wants, for the model has trained on the images that it kept and not on those that it
+# left out. The column *false* says what comes of it; boundary images count as false.
 
 # %% tags=["remove-input"]
 cuts = beyond.flagged(rows, samples, fdr_levels)
@@ -271,21 +272,20 @@ notebook.show_table(
 # %% [markdown]
 # ## What we recommend
 #
-# Against *defects*, `strategy="comet+"`: it leaves out the images in which a few patches stand out from
-# all that is usual, and trains plainly on the rest; but look at the verdicts above first. It
-# pays where a set is dirty. Where a set may be clean, it keeps more of the images that are odd all over
-# than *mutual* does, but drops good ones with an odd spot, and a clean set then loses what the table
-# says; with few images that is a lot, with more it is less. `comet` stays exactly the paper's.
+# Against *defects*, use `strategy="comet+"`, but look at the verdicts above first. It leaves out the images in
+# which a few patches stand out from all that is usual, and trains plainly on the rest. That pays where a
+# set is dirty. Where a set may be clean, it keeps more of the images that are odd all over than *mutual*
+# does, but drops good ones with an odd spot, and a clean set then loses what the table says: much if there
+# are few images, less if there are more. `comet` stays exactly the paper's.
 #
-# Against *things of another kind*, such as a wrong part in the box, its weights are no help, as the
-# digits show: such things differ all over, which is what they forgive. There `weighting="core"` wins
-# back most, as it does from the tiles; it leaves out a quarter of the images to begin with, and clean
-# data pay for that. Where the lines above find another weighting ahead on data like yours, `weighting`
-# sets it.
+# Against *things of another kind*, such as a wrong part in the box, its weights are no help, as the digits
+# show: such things differ all over, and that is what CoMet+ forgives. There `weighting="core"` wins back
+# most, as it does on the tiles. It leaves out a quarter of the images to begin with, and clean data pay
+# for that. Where another weighting is ahead on data like yours, choose it by `weighting`.
 #
-# To look through a folder, go down the list from its top; the threshold $t$ is where to begin to
-# doubt. A false-discovery rate is worth its name with a calibration set; without one it flags few
-# images or none in the sets of this chapter ({numref}`tab-flagged`).
+# To look through a folder, go down the list from its top; at the threshold $t$ begin to doubt. A
+# false-discovery rate is worth its name only with a set of images known to be good; without one it flags
+# few images or none in the sets of this chapter ({numref}`tab-flagged`).
 #
 # ## What this does and does not show
 #
@@ -294,7 +294,7 @@ notebook.show_table(
 #   on weights from the model's own scores. Real sets take the same call and another `data_root`.
 # - The rules were chosen while looking at MVTec AD's bottle, a set of magnetic tiles and the
 #   stand-ins. Numbers on these are no test of the choice; the digits are, and nothing was changed
-#   after they had been looked at. Real sets of defects that nobody had looked at are still missing.
+#   after they had been looked at. A test on real defects that nobody had looked at is still missing.
 # - At high contamination few anomalous images are left in the test set; differences between
 #   methods at one level are of the same test set.
 

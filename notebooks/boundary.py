@@ -27,9 +27,9 @@ note = f"synthetic points · {{}} · {epochs} epochs · {{}} seeds"
 #
 # {class}`~comet_core.teaching.Ellipse` is the smallest relative of DifferNet: one linear map
 # $z = A(x - c)$ instead of a deep flow, with the same loss and the same score, the mean of $z^2$.
-# It has six numbers to learn, and the boundary, where the score equals the threshold $t$ of
-# equation {eq}`eq-threshold`, is an ellipse. It goes through
-# {func}`~comet_core.training.fit`, the training loop of everything else in this book.
+# It has six numbers to learn. The boundary is where the score equals the threshold $t$ of equation
+# {eq}`eq-threshold`, and it is an ellipse. The detector is trained by
+# {func}`~comet_core.training.fit`, like everything else in this book:
 # *plain* trains without weights or tasks, *CoMet* with both, and *soft* with weights only.
 
 # %%
@@ -42,13 +42,13 @@ table = teaching.learned_table(trained)
 # %% [markdown]
 # ## Points go in, the line moves
 #
-# In the first row there is nothing to object to. In the second, boundary points widen the line a
-# little in all directions, which is right: they are good, and the next ones should raise no alarm.
-# Then the anomalous points come, a small dense cluster as defects of one kind are. The line
-# stretches towards them. On the right, points are drawn in proportion to their weights: look
-# whether the cross marks shrink, and whether the line stays where it was.
+# In the first row all is well. In the second, boundary points widen the line a little in all
+# directions, which is right: they are good, and the next ones should raise no alarm. Then anomalous
+# points come in, a small dense cluster, as defects of one kind are. The line stretches towards them.
+# On the right, points are drawn in proportion to their weights: see whether the crosses shrink, and
+# whether the line stays where it was.
 
-# %% mystnb={"figure": {"name": "fig-boundary", "caption": "What the detector learns from four training sets, plain (left) and with CoMet (right). Points of the first seed, drawn in proportion to their weights. Heavy, the boundary learned from them; dashed, from nominal points only; light, other seeds."}, "image": {"alt": "Rows of scatter plots with ellipses. As anomalous points are added, the ellipse on the left stretches towards them."}}
+# %% mystnb={"figure": {"name": "fig-boundary", "caption": "What the detector learns from four training sets, plain (left) and with CoMet (right). Points are those of the first seed, drawn in proportion to their weights. Heavy line: the boundary learned from them; dashed: from nominal points only; light: other seeds."}, "image": {"alt": "Rows of scatter plots with ellipses. As anomalous points are added, the ellipse on the left stretches towards them."}}
 shown = [(0, 0)] + [(boundary, number) for number in drawn]
 notebook.show(
     figures_teaching.boundaries(
@@ -60,12 +60,13 @@ notebook.show(
 # ## How many are too many
 #
 # The same trainings as numbers. Each detector ranks points that it was not trained on: nominal,
-# boundary and anomalous ones. Below, what it thought of the anomalous points in its own training
-# set. As long as they score above $t$, the weights hold them down. But $t$ is made from the
-# quartiles of the very scores that they are among, and from a model that they have already bent.
-# Where their weight climbs back to 1, the help is over.
+# boundary and anomalous ones. The AUROC on top is the chance that it scores an anomalous one higher
+# than a good one. Below is how far it trusts the anomalous points of its own training set. As long as
+# they score above $t$, the weights hold them down. But $t$ comes from quartiles of scores that
+# include theirs, under a model that they have already bent. Where their weight climbs back to 1, the
+# weights no longer help.
 
-# %% mystnb={"figure": {"name": "fig-boundary-curves", "caption": "AUROC on held-out points (top) and the mean weight of anomalous training points (bottom), against their number. Lines are means over the seeds, bands reach from the lowest to the highest."}, "image": {"alt": "Two panels of curves over the number of anomalous training points, for plain, soft and comet."}}
+# %% mystnb={"figure": {"name": "fig-boundary-curves", "caption": "AUROC on held-out points (top) and mean weight of the anomalous training points (bottom), against the number of these points. Lines are means over the seeds, bands reach from the lowest to the highest."}, "image": {"alt": "Two panels of curves over the number of anomalous training points, for plain, soft and comet."}}
 notebook.show(
     figures_teaching.boundary_curves(
         table[table["boundary"] == boundary], note.format("ellipse", seeds)
@@ -76,10 +77,11 @@ notebook.show(
 notebook.say(teaching.boundary_finding(table[table["boundary"] == boundary]))
 
 # %% [markdown]
-# The detector's own threshold $t$ as an alarm, in the mean over the seeds: *caught* is the share of
-# held-out anomalous points beyond the line, *false alarms* that of good ones. Half of those are
-# boundary points, far more than any training set here holds: where none was trained on, nearly all
-# of them lie beyond the line, which by itself makes a share of one half.
+# If the detector's own threshold $t$ raises the alarm, what is the outcome, in the mean over the seeds?
+# *Caught* is the share of held-out anomalous points beyond the line, *false alarms* the share of good
+# ones. Half of the good ones are boundary points, a far larger share than in any training set here.
+# Without boundary points in training nearly all of them lie beyond the line, which alone makes for a
+# share of one half.
 
 # %% tags=["remove-input"]
 told = ["boundary", "anomalous", "strategy"]
@@ -91,20 +93,20 @@ notebook.show_table(
 )
 
 # %% [markdown]
-# *soft* and *CoMet* differ only by the inner and outer loop. Where their curves coincide, it is
-# the weights that do the work here.
+# *soft* and *CoMet* differ only by the inner and outer loop. Where their curves coincide, the weights
+# do the work.
 #
 # ## A detector that bends
 #
-# An ellipse is stiff: to include the cluster it has to include much else. DifferNet's flow, on the
-# same points, can bend. It is asked the same question, without anomalous points and with the three
-# largest numbers of them.
+# An ellipse is stiff: to include the cluster it has to include much else. DifferNet's flow can bend.
+# We ask it the same question on the same points, without anomalous ones and with the three largest
+# numbers of them.
 
 # %%
 asked = [(boundary, number) for number in dict.fromkeys([0, *anomalous[-3:]])]
 flows = teaching.learn_all("flow", ("plain", "comet"), asked, 2, epochs)
 
-# %% mystnb={"figure": {"name": "fig-boundary-flow", "caption": "The same for a small DifferNet flow. It grows an arm around the anomalous points where it can."}, "image": {"alt": "Scatter plots with curved boundaries, plain on the left, CoMet on the right."}}
+# %% mystnb={"figure": {"name": "fig-boundary-flow", "caption": "The same for a small DifferNet flow; dashed, the boundary learned without anomalous points. The flow grows an arm around them where it can."}, "image": {"alt": "Scatter plots with curved boundaries, plain on the left, CoMet on the right."}}
 notebook.show(figures_teaching.boundaries(flows, note.format("DifferNet flow", 2)))
 
 # %% tags=["remove-input"]
@@ -113,4 +115,4 @@ notebook.say(teaching.boundary_finding(teaching.learned_table(flows)))
 # %% [markdown]
 # Weights come from scores, and scores from a model that has seen these points. A model flexible
 # enough to learn them by heart gives them low scores, and equation {eq}`eq-weight` then has nothing
-# to hold on to. That is the circle which {doc}`/problem/uncurated` speaks of, in its smallest form.
+# to hold on to. This is the circle of {doc}`/problem/uncurated` in its smallest form.

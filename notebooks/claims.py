@@ -2,16 +2,16 @@
 # # What holds: the ledger of claims
 #
 # The paper makes claims, and a companion should say of each whether it was seen to hold. Below, each
-# claim is taken apart into *parts*, one number each: a gain in I-AUROC on one data set with one
-# detector, say. The number comes with a 95 % interval over the seeds, the claim says on which side of
-# a bound it lies, and the interval decides. No verdict here is typed by anyone:
-# {func}`~comet_core.claims.judge` computes them from the rows of finished runs, and would say
-# *does not hold* as readily.
+# claim is split into *parts* of one number each, such as the gain in I-AUROC on one data set with one
+# detector. The number has a 95 % interval over the seeds, the claim says on which side of a bound it
+# should lie, and the interval decides. Nobody typed a verdict:
+# {func}`~comet_core.claims.judge` computes them from the rows of finished runs, and says
+# *does not hold* as readily as *holds*.
 #
 # A verdict is about the data named beside it. Synthetic stand-ins show how the method behaves on
 # images that a program drew; they neither confirm nor refute a number of the paper, and say nothing
-# about rank on a benchmark. The rules themselves are the same whatever the data: run this notebook
-# on the published data sets, and the ledger is about those.
+# about rank on a benchmark. The rules are the same whatever the data: run this notebook on the
+# published data sets, and the ledger is about those.
 
 # %% tags=["parameters"]
 datasets: list[str] = []  # layouts of the data sets (page "Data sets"); empty: the profile's
@@ -56,9 +56,9 @@ parts = claims.judge(comparison, curves, tables.reported())
 #
 # A claim *holds* if all of its parts do, and *does not hold* if one of them does not: most of the
 # claims say "each" or "both". Everything else is *undecided*, and more seeds may decide it. The effect
-# is the mean over the parts that measure the same, in points (hundredths), with its 95 % interval over the
-# seeds. C7 is about printed numbers and has no seeds: its effect is no mean but the line of the paper's table
-# that is furthest off, with the range that rounding allows.
+# is the mean over the parts that measure the same thing, in points (hundredths), with its 95 % interval
+# over the seeds. C7 is about printed numbers and has no seeds: shown is the line of the paper's table that
+# is furthest off, and the range that rounding allows.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -90,9 +90,9 @@ notebook.show(
 # ## Part by part: decisions and weights
 #
 # Recall and precision (C2) are those of the threshold $t$ of equation {eq}`eq-threshold`, which needs no
-# labels. That the precision falls *slightly* we read as: by no more than it does anywhere in the
-# paper's own table. Weights (C4) are those of equation {eq}`eq-weight` after training; where no boundary image
-# is known, that part is not run.
+# labels. We read "*slightly* lower precision" as a fall no larger than the largest in the paper's own
+# table. Weights (C4) are those of equation {eq}`eq-weight` after training; where no boundary images are
+# known, that part is not run.
 
 # %% mystnb={"figure": {"name": "fig-claims-decisions", "caption": "Claims C2 and C4, part by part; recall and precision at the threshold t, and differences of mean weights. The upright line is what the claim says is exceeded."}, "image": {"alt": "Panels of dots with horizontal bars for recall, precision and the weights of anomalous and boundary images."}}
 of_decisions = parts[parts["claim"].isin(["C2", "C4"])]
@@ -107,8 +107,8 @@ notebook.show(
 # ## The paper's own arithmetic
 #
 # C7 needs no run. $F_1 = 2PR / (P + R)$, and a printed number stands for all that round to it, so the
-# printed $P$ and $R$ allow a range of $F_1$. A line agrees if the printed $F_1$ lies in that range, as far as
-# its own rounding lets one tell.
+# printed $P$ and $R$ allow a range of $F_1$. A line of the table agrees if some $F_1$ in that range rounds to
+# the printed one.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -131,7 +131,7 @@ notebook.show_table(
 #
 # C6, *both contribute*
 # : CoMet minus `meta` is what soft confidence adds, CoMet minus `soft` what meta-learning adds. A step of
-#   meta-learning also sees fewer images; how much of what it adds is the inner loop, {numref}`fig-inner-loop-real` tells.
+#   meta-learning also sees fewer images; {numref}`fig-inner-loop-real` tells how much of the gain is the inner loop's.
 #
 # ## How the intervals are made
 #
@@ -144,10 +144,10 @@ notebook.show_table(
 # stays skewed. Three seeds are few for either, and such intervals are rough. Elsewhere in the book, where the question
 # is whether a gain would hold in other categories and there are several, the categories are drawn in place of the seeds.
 #
-# Each part has an interval of its own and is not corrected for the number of parts, and no more is the effect that the
-# ledger averages over them. For *holds*, which needs all of them, that is strict; of *does not hold*, which needs one,
-# a claim with twelve true parts runs a risk by chance alone: each interval misses its effect on the wrong side in about
-# one case of forty.
+# Intervals are not corrected for the number of parts; nor are those of the effects that the ledger averages over them.
+# For *holds*, which needs all parts, that is strict. For *does not hold*, which needs only one, it is not: of a claim
+# with twelve true parts one may fail by chance, since each interval misses its effect on the wrong side in about one
+# case of forty.
 
 # %% [markdown]
 # ## Provenance

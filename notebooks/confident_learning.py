@@ -1,9 +1,9 @@
 # %% [markdown]
 # # How far to trust: three equations
 #
-# Here a learner computes, by hand and in small steps, what decides how much each training image
-# counts: equations {eq}`eq-threshold` to {eq}`eq-data-loss`. First on ten numbers, then on the
-# scores of a real run. You need to know what a quartile is, and nothing else.
+# Here you compute by hand, in small steps, how much each training image counts: equations
+# {eq}`eq-threshold` to {eq}`eq-data-loss`, first on ten numbers, then on the scores of a real run. You
+# need to know what a quartile is, and nothing else.
 
 # %% tags=["parameters"]
 kappa: float = 1.5  # interquartile ranges from the third quartile to the threshold
@@ -82,13 +82,13 @@ ten = pd.DataFrame({"score": scores, "truth": "unknown"})
 notebook.show(figures_teaching.weights_at(ten, [kappa], "ten numbers, made up"))
 
 # %% [markdown]
-# So nobody is thrown away. An image a little beyond the threshold counts a little less, and an image
-# far beyond it counts little: it may yet turn out to be good, when the model has learned more.
+# So no image is thrown away. One a little beyond the threshold counts a little less; one far beyond it
+# counts little, but it may yet turn out to be good, when the model has learned more.
 #
 # ## Equation 3: what the weights do to the loss
 #
-# To train, the losses of the images are added, each times its weight. Many losses grow with the
-# score; let us take half the score as the loss, as it is for DifferNet but for one term.
+# In training, the losses of the images are added, each times its weight. Many losses grow with the
+# score; let us take half the score as the loss, as it is for DifferNet except for one term.
 
 # %%
 losses = scores / 2
@@ -120,8 +120,8 @@ assert torch.isclose(weight, torch.tensor(0.5))
 print(f"kappa = {half:.2f}")
 
 # %% [markdown]
-# **2.** Look at the last column of the table above: what do the two odd images have in common there?
-# Show that it must be so, and that no image can add more, however high its score.
+# **2.** Look at the last column of the table above: what do the two odd images have in common? Show that
+# it must be so, and that no image can add more, however high its score.
 
 # %% tags=["hide-cell", "solution"]
 # Beyond t, weight times score is (t / a) a = t, whatever a is: w a = min(a, t).
@@ -180,10 +180,10 @@ made_from = notebook.describe(rows)
 
 # %% [markdown]
 # Three values of $\kappa$ on these scores. With $\kappa = 0$ a quarter of all images counts less,
-# good ones too; a large $\kappa$ forgives everything. What is wanted is a threshold that the crosses
-# lie beyond and the circles do not. The colours are the truth, which the detector did not see.
+# good ones too; a large $\kappa$ forgives everything. A good threshold has the crosses on its right and
+# the circles on its left. The colours are the truth, which the detector did not see.
 
-# %% mystnb={"figure": {"name": "fig-three-kappas", "caption": "Scores and weights of the training images of one category for three values of kappa. Grey band: first to third quartile. Dashed: the threshold."}, "image": {"alt": "Three panels with points on the weight curve; the threshold lies further right in each."}}
+# %% mystnb={"figure": {"name": "fig-three-kappas", "caption": "Scores and weights of the training images of one category for three values of κ. Grey band: first to third quartile. Dashed: the threshold."}, "image": {"alt": "Three panels with points on the weight curve; the threshold lies further right in each."}}
 kappas = (0, 1.5, 5)
 notebook.show(
     figures_teaching.weights_at(

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Two loops, one step at a time
 #
-# Equations {eq}`eq-inner` and {eq}`eq-outer`, and Figure 4 of the paper {cite}`aqeel2025comet`, for
-# a model so small that its loss is a landscape: two parameters, a point in the plane. The samples
-# lie in the same plane, and the model guesses where. Everything is synthetic; every step is taken
-# by {mod}`comet_core.meta`, the code that trains on images. To begin with, all samples have the
-# weight 1 and there is no penalty, so that nothing moves but the loops; both come back further
-# down.
+# Here you take equations {eq}`eq-inner` and {eq}`eq-outer` apart, the subject of Figure 4 of the paper
+# {cite}`aqeel2025comet`, with a model so small that its loss is a landscape: two parameters, a point
+# in the plane. The samples lie in the same plane, and the model guesses where. Everything is
+# synthetic; every step is taken by {mod}`comet_core.meta`, the code that trains on images. At first all
+# samples have the weight 1 and there is no penalty, so that you see the loops alone; weights and
+# penalty come back further down.
 
 # %% tags=["parameters"]
 alpha: float = 0.25  # step of the inner loop
@@ -49,8 +49,8 @@ inner, outer, shared_by = (
 #
 # A task is a handful of training samples, some of which are set aside for validation. The loss
 # {func}`~comet_core.teaching.bowl_loss` is half the squared distance from $\theta$ to the samples,
-# measured in a metric $S$ that is steep in one direction and shallow across it, as the losses of
-# real networks are.
+# $\tfrac12 (\theta - x)^\top S\, (\theta - x)$ on average. The matrix $S$ makes it a bowl that is steep in one
+# direction and shallow across it, as the losses of real networks are.
 
 # %%
 train, validation = teaching.bowl_tasks(tasks, seed=seed)
@@ -62,7 +62,8 @@ teaching.bowl_loss(teaching.at(theta), one)
 # %% [markdown]
 # ## One step
 #
-# The inner loop {eq}`eq-inner`: take the gradient of the training loss and walk against it.
+# The inner loop {eq}`eq-inner`: take the gradient of the training loss and walk against it, once by hand
+# and once by the code. Both must end at the same $\theta'$.
 
 # %%
 place = theta.clone().requires_grad_()
@@ -81,11 +82,11 @@ notebook.show(figures_meta.descent([panel], note(inner, "one task")))
 # %% [markdown]
 # ## What was the step worth?
 #
-# That is asked on the samples that were set aside, and *after* the step: the validation loss at
-# $\theta'$. It is a function of $\theta$, since $\theta'$ is. Its gradient with respect to
-# $\theta$ runs through the inner step. Three ways to get it: nudge $\theta$ a little and see
-# (finite differences); let autograd differentiate through the step (second order); or pretend that
-# $\theta'$ moves exactly as $\theta$ does (first order).
+# The samples that were set aside tell, *after* the step: by the validation loss at $\theta'$. It is a
+# function of $\theta$, since $\theta'$ is, and its gradient with respect to $\theta$ runs through the
+# inner step. There are three ways to get that gradient: nudge $\theta$ a little and see (finite
+# differences); let autograd differentiate through the step (second order); or pretend that $\theta'$
+# moves exactly as $\theta$ does (first order). Two of the three will agree. Which?
 
 
 # %%
@@ -127,14 +128,14 @@ panel = figures_meta.Panel(title, after, arrows, validation=held_out[0])
 notebook.show(figures_meta.descent([panel], note(inner, outer, "one task")))
 
 # %% [markdown]
-# The landscape after the step is flatter along the steep direction: the inner step has already done
-# that part of the work. First order does not know this. It is cheaper by far, since nothing has to be
-# remembered of the inner step, and it is the default of this book.
+# After the step the landscape is flatter along what was the steep direction: the inner step has already
+# done that part of the work. First order does not know this. But it is cheaper by far, since nothing of
+# the inner step has to be remembered, and it is the default of this book.
 #
 # ## Many tasks
 #
-# Each task has its own samples, its own bowl and its own $\theta'$. The outer loop
-# {eq}`eq-outer` averages what they ask for and moves $\theta$ once.
+# Each task has its own samples, its own bowl and its own $\theta'$. The outer loop {eq}`eq-outer`
+# averages their gradients and moves $\theta$ once.
 
 
 # %%
@@ -146,7 +147,7 @@ def course_from(start, parts, **choice):
 
 course = course_from(theta, (train, validation))
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-outer-step", "caption": "Above, one turn: from theta an inner step for every task, then one outer step for all. Below, the turns that follow. The landscape is the mean validation loss over the tasks, without inner step."}, "image": {"alt": "Two panels with contours. A fan of blue arrows leaves each black point of a path that leads to the middle."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-outer-step", "caption": "Above, one turn: from θ an inner step for every task, then one outer step for all. Below, the turns that follow. The landscape is the mean validation loss over the tasks, without inner step."}, "image": {"alt": "Two panels with contours. A fan of blue arrows leaves each black point of a path that leads to the middle."}}
 everywhere = [one.flatten(0, 1) for one in validation]
 shared = teaching.bowl_surface(lambda p: teaching.bowl_loss(p, everywhere))
 made_with = note(inner, outer, shared_by)
@@ -165,14 +166,14 @@ interactive.show_inline(
 )
 
 # %% [markdown]
-# No $\theta'$ is kept. They are trial steps, and $\theta$ learns from how they turned out.
+# No $\theta'$ is kept. The inner steps are trials, and $\theta$ learns from how they turn out.
 #
 # ## A sample that does not belong
 #
 # Put one anomalous sample into the training part of one task, and let all others agree. That task's
 # $\theta'$ runs off towards it. But the outer step is judged on the validation part, which knows
-# nothing of that sample and finds $\theta'$ too far out: $\theta$ does not follow, it steps back. A plain
-# step on all samples follows.
+# nothing of that sample and finds $\theta'$ too far out: $\theta$ does not follow, it even steps back. A
+# plain step on all samples follows. The numbers are how far each moves towards the sample.
 
 # %%
 theirs = torch.tensor([1.0, -0.5])  # where all others lie
@@ -190,7 +191,7 @@ for weight in (1.0, 0.2):
         moved = (end - theirs) @ away / away.norm()
         print(f"weight {weight:g}, {name:10}: {moved:+.2f}")
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-stray", "caption": "One step from where all other samples lie, with an anomalous sample, beyond the upper right corner, in the training part of one task, at full weight and at a weight of 0.2: the theta' of that task, theta after the outer step, and theta after a plain step on all samples."}, "image": {"alt": "Two panels. At full weight the inner step and the plain step lead to the upper right, the outer step stays; at the smaller weight all three are short."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-stray", "caption": "One step from where all other samples lie. One task has an anomalous sample in its training part, which lies beyond the upper right corner; left at full weight, right at a weight of 0.2. Shown are the θ′ of that task, θ after the outer step and θ after a plain step on all samples."}, "image": {"alt": "Two panels. At full weight the inner step and the plain step lead to the upper right, the outer step a little the other way; at the smaller weight all three are short."}}
 panels = []
 known = teaching.one_task(parts[1], 0)
 nominal = teaching.bowl_surface(lambda p: teaching.bowl_loss(p, known))
@@ -202,14 +203,15 @@ for weight, reached in ends.items():
 notebook.show(figures_meta.descent(panels, note(inner, "β = 1", shared_by)))
 
 # %% [markdown]
-# Here the weights come back: with 0.2 the sample pulls a fifth as hard on either step, in the inner
-# loop as well. The two ideas of CoMet meet in this picture, and where the weights have taken the
-# sample out, the loops have less left to do. Which of the two does the work on images is the
-# question of {doc}`ablation`; an inner step is far shorter there than here.
+# Here the weights come back: with 0.2 the sample pulls a fifth as hard, in the plain step and in the
+# inner loop alike. What then moves is in part due to the other samples, which do not all lie in one place;
+# exercise 4 takes that apart. The two ideas of CoMet meet in this picture: where the weights have taken the sample
+# out, the loops have less left to do. Which of the two does the work on images? {doc}`ablation` asks
+# that; the inner steps are far shorter there than here.
 #
 # ## First against second order
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-orders", "caption": "The path of theta with first-order and with second-order meta-gradients, for the alpha of this page and for one twice as large. Dots are outer steps."}, "image": {"alt": "Two panels with contours and two paths each, which differ more in the second."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-orders", "caption": "The path of θ with first-order and with second-order meta-gradients, for the α of this page and for one twice as large. Dots are outer steps."}, "image": {"alt": "Two panels with contours and two paths each, which differ more in the second."}}
 panels = []
 for step_size in (alpha, 2 * alpha):
     both = []
@@ -223,11 +225,11 @@ notebook.show(figures_meta.descent(panels, note(outer, shared_by)))
 # %% [markdown]
 # ## When α is too large
 #
-# The inner loop is gradient descent and obeys its law: along a direction of curvature $s$ a step
-# multiplies the distance to the middle by $1 - \alpha s$. Beyond $\alpha = 2/s$ that is larger than 1
-# in size, and every step makes things worse.
+# The inner loop is gradient descent and obeys its law: along a direction of curvature $s$ (an eigenvalue
+# of $S$) a step multiplies the distance to the middle by $1 - \alpha s$. Beyond $\alpha = 2/s$ the size of
+# that factor exceeds 1, and every step makes things worse.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-alpha", "caption": "Eight inner steps on one task for four values of alpha, as shares of the largest that does not diverge. Small: slow. Medium: straight to the valley. Near the limit: from wall to wall. Beyond: further out with every step."}, "image": {"alt": "Four panels with paths on the same bowl, the last of which swings ever wider."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-alpha", "caption": "Eight inner steps on one task for four values of α, as shares of the largest that does not diverge. Small: slow. Medium: straight to the valley. Near the limit: from wall to wall. Beyond: further out with every step."}, "image": {"alt": "Four panels with paths on the same bowl, the last of which swings ever wider."}}
 limit = 2 / torch.linalg.eigvalsh(teaching.STIFFNESS).max().item()
 panels = [
     figures_meta.Panel(
@@ -241,13 +243,13 @@ notebook.show(figures_meta.descent(panels, note("one task")))
 
 # %% [markdown]
 # Long before that, the two meta-gradients part. At half the limit the inner step lands on the valley
-# floor of its task from wherever it starts, so that nothing can be gained by moving $\theta$ across the
-# valley: the second-order gradient has no such component, the first-order one keeps what the
-# training and the validation part disagree by. Further on the step lands on the opposite wall.
-# There the components across the valley have opposite signs; as long as they are small beside those
-# along it, the two gradients still agree, and near the limit they are not.
+# floor of its task wherever it starts, so nothing is gained by moving $\theta$ across the valley. The
+# second-order gradient knows that and has no such component; the first-order one keeps the difference
+# between the training and the validation part. With a longer step $\theta'$ lands on the opposite wall, and
+# the components across the valley have opposite signs. As long as they are small beside those along it,
+# the two gradients still agree; near the limit they are not small.
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-order-angle", "caption": "First- and second-order meta-gradients compared over alpha: above, the cosine of the angle between them (1: same direction, negative: against each other); below, the ratio of their lengths."}, "image": {"alt": "Two panels of one curve each over alpha. The cosine falls from one, comes back to nearly one beyond half the limit and then falls below zero; the ratio falls, and rises near the limit."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-order-angle", "caption": "First- and second-order meta-gradients compared over α: above, the cosine of the angle between them (1: same direction, negative: against each other); below, the ratio of their lengths."}, "image": {"alt": "Two panels of one curve each over alpha. The cosine falls from one, comes back to nearly one beyond half the limit and then falls below zero; the ratio falls, and rises near the limit."}}
 angles = teaching.order_angles(
     theta,
     train,
@@ -262,11 +264,11 @@ notebook.say(teaching.orders_in_words(angles, limit))
 # %% [markdown]
 # ## How sure is the model? λ(Σ)
 #
-# With this the penalty comes back, or rather its strength.
-# Every task yields a pair: its training loss and its validation loss, both at its $\theta'$. Where the
-# samples agree with each other, the pairs lie close together. Where some do not belong, it matters
-# which side of a task they fall on, and the pairs scatter. Equation {eq}`eq-sigma` measures that
-# scatter, and {eq}`eq-lambda` turns its determinant into the strength of the regularisation.
+# Now the penalty comes back, or rather its strength. Every task yields a pair: its training loss and its
+# validation loss, both at its $\theta'$. Where the samples agree with each other, the pairs lie close
+# together. Where some do not belong, it matters which part of a task they fall into, and the pairs
+# scatter. Equation {eq}`eq-sigma` measures that scatter, and {eq}`eq-lambda` turns its determinant into
+# the strength of the regularisation.
 
 
 # %%
@@ -299,15 +301,15 @@ about = note(inner, "β = 0.05", shared_by, "from (1, −0.5)")
 notebook.show(figures_meta.loss_scatter(scatter, about))
 
 # %% [markdown]
-# Do not expect this of images. The losses of this toy are large and so is their determinant; those of
-# the trained detectors are small, and their $\lambda$ hardly leaves $\lambda_0$. {doc}`noise_curves`, under
-# *Does the model notice?*, measures it.
+# Do not expect this of images. The losses of this toy are large, and so is their determinant. Those of
+# the trained detectors are small, and their $\lambda$ hardly leaves $\lambda_0$; {doc}`noise_curves` measures
+# that under *Does the model notice?*
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** The limit above was $2/s$ with the largest curvature. Find it by trial: run the inner loop
-# for many steps with an $\alpha$ just below and one just above.
+# **1.** The limit above was $2/s$ with the largest curvature $s$. Check it by trial: run the inner loop for
+# many steps with an $\alpha$ just below the limit and one just above.
 
 # %% tags=["hide-cell", "solution"]
 middle = one[0].mean(0)
@@ -329,7 +331,7 @@ assert torch.allclose(second, nudged, atol=1e-2)
 print("second order =", (jacobian @ first).numpy().round(3))
 
 # %% [markdown]
-# **3.** Which $\gamma$ doubles the regularisation on the dirty samples?
+# **3.** Which $\gamma$ makes the regularisation on the dirty samples exactly twice $\lambda_0$?
 
 # %% tags=["hide-cell", "solution"]
 # lambda_0 (1 + gamma det) = 2 lambda_0 where gamma = 1 / det.
@@ -338,3 +340,24 @@ doubling = 1 / uncertainty.determinant(sigma).item()
 doubled = uncertainty.adaptive_lambda(sigma, 0.01, doubling).item()
 assert abs(doubled - 0.02) < 1e-6
 print(f"gamma = {doubling:.3g}")
+
+# %% [markdown]
+# **4.** Let the weight of the sample that does not belong rise from 0 to 1. A move at weight 0 is what the
+# other samples ask for; take that away. Which way does more weight move $\theta$ in the outer step, and which
+# way in the plain step? Why?
+
+# %% tags=["hide-cell", "solution"]
+moves = []
+for weight in (0.0, 0.25, 0.5, 0.75, 1.0):
+    parts = teaching.stray_tasks(tasks, weight, seed)
+    turn = course_from(theirs, parts, beta=1.0, steps=1)
+    plain = teaching.plain_step(theirs, parts, 1.0)
+    both = torch.stack([turn[1].theta, plain])
+    moves.append((both - theirs) @ away / away.norm())
+extra = torch.stack(moves) - moves[0]
+print("outer step", extra[:, 0].numpy().round(3))
+print("plain step", extra[:, 1].numpy().round(3))
+# The plain gradient contains the sample: the step goes towards it.
+# The outer step meets it only in theta', which it has pulled too far
+# out, so that the validation samples pull theta back.
+assert (extra[1:, 0] < 0).all() and (extra[1:, 1] > 0).all()

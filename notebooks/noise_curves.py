@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What contamination costs
 #
-# The paper's claim is that a detector trained by CoMet does not mind a few anomalies among its
-# training images, where the plain detector does. Its Figure 5 {cite}`aqeel2025comet` shows the
+# The paper claims that a detector trained by CoMet does not suffer from a few anomalies among its
+# training images, while the plain detector does. Its Figure 5 {cite}`aqeel2025comet` shows the
 # I-AUROC against the share of anomalous training images, from 0 to 10 %. This chapter draws that
 # figure from our own runs, for both detectors and for each part of the method taken alone.
 #
@@ -38,7 +38,7 @@ from comet_core import (
 notebook.begin(globals())
 
 # %% [markdown]
-# Two grids, one call: every strategy at every level, and the detectors that no strategy applies to.
+# Two grids in one call: every strategy at every level, and the detectors that no strategy applies to.
 
 # %%
 data = {"datasets": datasets, "data_root": data_root, "categories": categories, "strict": strict}
@@ -53,20 +53,20 @@ made_from = notebook.describe(runs)
 # %% [markdown]
 # ## The paper's Figure 5, from our runs
 #
-# Read a panel from the left. At 0 % all methods start from the same clean training set, and a
-# method that starts low has paid for its caution there. Then the black line tells what
-# contamination does to the plain detector, and the blue one what is left of that under CoMet. The
-# other lines take CoMet apart: *reject* leaves out whatever scores beyond the threshold, *soft* is
-# the weights without the meta-learning, *meta* the meta-learning without the weights. In the demo
-# book *CoMet+*, which has {doc}`a chapter of its own <beyond>`, runs at the two ends only.
+# Read a panel from the left. At 0 % all methods have the same clean training set, and one that starts
+# low pays there for its caution. From there on the black line shows what contamination does to the
+# plain detector, the thick blue one what it does under CoMet. The other lines take CoMet apart: *reject*
+# leaves out whatever scores beyond the threshold, *soft* is the weights without the meta-learning, *meta*
+# the meta-learning without the weights. *CoMet+*, which has {doc}`a chapter of its own <beyond>`, is run
+# in the demo book at the two ends only.
 
 # %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals. The memory bank and SoftPatch are detectors of their own: their lines are the same in the rows of either detector."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
 notebook.show(figures_evidence.noise_curves(rows, made_from), runs)
 
 # %% [markdown]
-# What the lines say at their right end, in points of I-AUROC (hundredths), each difference taken
-# between runs of one seed, with its 95 % interval over the seeds. The lines below are computed from
-# the runs, like the figure, whichever way they come out.
+# This is what the curves say at their right end, in points of I-AUROC (hundredths). Each difference is taken
+# between runs of one seed and has its 95 % interval over the seeds. The sentences are computed from the
+# runs, like the figure, whichever way they come out.
 
 # %% tags=["remove-input"]
 notebook.say(noise.findings(rows))
@@ -74,9 +74,9 @@ notebook.say(noise.findings(rows))
 # %% [markdown]
 # ## Ask the curves
 #
-# The same points, one panel at a time. Choose a method to see it alone with its band, and point at a
-# mark for the value of each seed. How far the seeds of one mark lie apart is what an interval of
-# three seeds is made of: be slow to believe in a gap that is smaller.
+# The same points, one panel at a time, each with a scale of its own. Choose a method to see its band, and
+# point at a mark for the value of each seed. Be slow to believe in a gap between two methods that is
+# smaller than the gaps between the seeds of one.
 
 # %% tags=["remove-input"]
 interactive.show_inline(
@@ -91,7 +91,7 @@ interactive.show_inline(
 # ## All methods in numbers
 #
 # A method is worth its trouble if it gains on plain training where the set is contaminated and loses
-# nothing where it is clean; the second can be read off the figure at 0 %.
+# nothing where it is clean. For the latter, look at 0 % in the figure.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -106,9 +106,9 @@ notebook.show_table(
 #
 # Under the second protocol a test image may have been trained on. A detector that has learned it as
 # normal is then asked about it again, so the fall can be steeper: it measures memory as much as
-# damage. Whether it is, the lines under the figure say. In practice that is the situation of whoever
-# searches the training set itself for defects. The runs are those of the first figure: what is asked
-# of a model afterwards does not change its training.
+# damage. The lines under the figure say whether it is. Whoever searches the training set itself for
+# defects is in this situation. The runs are those of the first figure: what a model is asked afterwards
+# does not change its training.
 
 # %% mystnb={"figure": {"name": "fig-noise-overlap", "caption": "Mean I-AUROC with the injected images taken out of the test set (full marks, 95 % band) and left in it (open marks, 95 % bars)."}, "image": {"alt": "Panels for each detector and data set with solid lines without overlap and dashed lines with it, for plain training and CoMet."}}
 if overlap and rows["overlap"].any():
@@ -122,9 +122,10 @@ if overlap:
 # ## Does the model notice?
 #
 # The second idea of the paper is that the model watches itself. Where the losses of its tasks scatter, the
-# determinant of their covariance {eq}`eq-sigma` is large, and {eq}`eq-lambda` pulls harder on the weights. A
-# contaminated training set should make a model less sure. The runs above have measured $\det\Sigma$ on
-# their way, with all images at full weight (*meta*) and with those of equation {eq}`eq-weight` (CoMet).
+# determinant of their covariance {eq}`eq-sigma` is large, and the penalty {eq}`eq-lambda` pulls harder on the
+# model's parameters. A contaminated training set should make a model less sure. The runs above measured
+# $\det\Sigma$ as they trained, with all images at full weight (*meta*) and with the weights of equation
+# {eq}`eq-weight` (CoMet).
 
 # %% mystnb={"figure": {"name": "fig-uncertainty", "caption": "The determinant of the covariance of training and validation losses over the epochs, at the lowest (dashed) and at the highest contamination: geometric mean of the runs, and their range as a band."}, "image": {"alt": "Panels for each detector and data set with a logarithmic axis: for each of meta and CoMet a dashed line for the clean training set and a solid one for the contaminated."}}
 courses = model_uncertainty.courses(runs)
@@ -134,11 +135,13 @@ if len(watched):
     notebook.show(figures_evidence.uncertainty_courses(courses, note), watched)
 
 # %% [markdown]
-# The factors are of the last third of the training, between runs of one seed, with 95 % intervals over
-# the seeds. Where dirt multiplies $\det\Sigma$ without weights and not with them, the weights have
-# taken away what the model was unsure of. Where batches differ in size a part of a factor is not of the
-# dirt, since means over fewer images scatter more. In the demo book they hardly do: a step of DifferNet
-# takes 21 or 22 of the 64 clean images, and 23 or 24 of the 70 with 10 %.
+# How much larger is $\det\Sigma$ in the last third of the training? The factors are between runs of one seed,
+# with 95 % intervals over the seeds; an interval that holds 1 settles nothing. Where dirt multiplies
+# $\det\Sigma$ without the weights and not with them, the weights have taken away what the model was unsure of.
+#
+# Where batches differ in size, part of a factor does not come from the dirt: means over fewer images scatter
+# more. In the demo book they hardly differ: a step of DifferNet takes 21 or 22 of the 64 clean images, and 23
+# or 24 of the 70 with 10 %.
 
 # %% tags=["remove-input"]
 notebook.say(model_uncertainty.findings(courses))
@@ -156,10 +159,9 @@ notebook.say(model_uncertainty.findings(courses))
 #   anything back. In the others the lines lie closer together; `categories` draws them.
 # - The stand-ins are drawn by a program. A method's rank on them is no rank on MVTec AD or KSDD2;
 #   {doc}`reproduce_the_paper` has the calls for the published data.
-# - Without overlap the injected images leave the test set, so that a curve's points are measured on
-#   slightly different test sets, at the right on fewer anomalous images. Differences between methods
-#   at one level are of one test set.
-# - The paper does not say which of the protocols it used, nor how images were drawn; ours follows
+# - Without overlap the injected images leave the test set, so the points of a curve are measured on slightly
+#   different test sets, with fewer anomalous images to the right. Methods at one level share a test set.
+# - The sources we could read do not say which protocol the paper used, nor how images were drawn; ours follows
 #   SoftPatch {cite}`jiang2022softpatch` (**choice**).
 
 # %% [markdown]

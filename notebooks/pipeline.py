@@ -1,9 +1,9 @@
 # %% [markdown]
 # # The whole method in one drawing
 #
-# What the {doc}`eight equations </method/equations>` say one after the other happens in a circle.
-# This is our own drawing of what Figure 3 of the paper {cite}`aqeel2025comet` is about. In the
-# book every box is a link to the function that does the work; numbers in brackets are equations.
+# What the {doc}`eight equations </method/equations>` say one after the other goes round in a circle.
+# This is our own drawing of what Figure 3 of the paper {cite}`aqeel2025comet` shows. In the book
+# every box links to the function that does the work; numbers in brackets are equations.
 
 # %% tags=["parameters"]
 profile: str = "demo"  # the drawing is the same in every profile
@@ -26,11 +26,11 @@ interactive.show_inline(
 )
 
 # %% [markdown]
-# The two columns do not turn at the same speed. Weights are computed anew every few epochs, from
-# all training images; tasks, losses and the penalty at every outer step, from one batch. $\Sigma$
-# is taken over the latest pairs of losses, so that the penalty of a step comes from the steps before.
+# The two columns turn at different speeds. Weights are computed anew every few epochs, from all
+# training images; tasks and losses at every outer step, from one batch. $\Sigma$ is taken over the
+# latest pairs of losses, so the penalty of a step comes from the steps before it.
 #
-# In words, and as a list of places to read on:
+# The same in words, with places to read on:
 #
 # 1. {func}`~comet_core.datasets.load` lists the images and {func}`~comet_core.features.extract` turns
 #    them into features, which are kept.
@@ -41,10 +41,10 @@ interactive.show_inline(
 #    {func}`~comet_core.meta.adapt` takes the inner step {eq}`eq-inner` of each.
 # 4. {func}`~comet_core.confidence.weighted_loss` {eq}`eq-data-loss` of both parts of a task, at
 #    $\theta'$, is a pair for {func}`~comet_core.uncertainty.loss_covariance` {eq}`eq-sigma`, and
-#    {func}`~comet_core.uncertainty.adaptive_lambda` {eq}`eq-lambda` makes the penalty of it.
+#    {func}`~comet_core.uncertainty.adaptive_lambda` {eq}`eq-lambda` turns that into a penalty.
 # 5. {func}`~comet_core.meta.meta_gradient` {eq}`eq-outer` is the direction of the outer step, which the
 #    detector's own optimiser takes.
 #
 # {func}`~comet_core.training.train` is the loop around all this. It never asks what kind of detector it
-# trains: whoever has a score and a differentiable loss can take part
+# trains: anything with a score and a differentiable loss can take part
 # ({class}`~comet_core.detectors.base.Detector`).

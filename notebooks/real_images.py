@@ -1,11 +1,11 @@
 # %% [markdown]
 # # On real images
 #
-# The embedded images are drawn by a program; how CoMet does on photographs only photographs tell. They
-# belong to others and are not part of the book, so that it cannot train on them where it is built:
-# `benchmarks/accuracy.py` trains on a folder of them and writes a record, and this page shows the record
-# that comes with the code. Two sets, both looked at while settings were chosen, so they are no test of the
-# settings; the paper's numbers are for other backbones, sizes and protocols and do not compare.
+# The embedded images are drawn by a program; only photographs tell how CoMet does on photographs. These
+# belong to others and are not part of the book, so it cannot train on them where it is built. Instead
+# `benchmarks/accuracy.py` trains on a folder of them and writes a record; this page shows the record
+# that comes with the code. It is of two sets. Both were looked at while settings were chosen, so they
+# are no test of the settings. The paper's numbers are for other backbones, sizes and protocols and do not compare.
 
 # %% tags=["parameters"]
 record: str = ""  # a file that benchmarks/accuracy.py wrote; empty: the one of the project
@@ -22,11 +22,12 @@ gains = real_record.gains(real["rows"])
 notebook.say(real_record.headline(gains))
 
 # %% [markdown]
-# Each run trains on all nominal training images, and in the contaminated ones on anomalous images injected
-# from the test set, which are then missing there. Seeds decide the injected images, the initialisation and
-# the batches; the model is that of the last epoch. *Soft* is CoMet's weights without meta-learning; *CoMet+*,
-# our own, leaves images out before the training and then trains plainly ({doc}`beyond`); and the *oracle* trains
-# after the injected images were taken out by their labels: a bound, not a method.
+# Each run trains on all nominal training images; contaminated runs also on anomalous images from the test
+# set, which are taken out of it. The seed decides the injected images, the initialisation and the batches;
+# the model is that of the last epoch. *Soft* is CoMet's weights without meta-learning. *CoMet+*, our own,
+# leaves images out before the training and then trains plainly ({doc}`beyond`). The *oracle* trains after
+# the injected images were taken out by their labels: a bound, not a method. An effect is {term}`settled` if its
+# whole interval lies on one side of zero.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -51,15 +52,15 @@ notebook.show(
 notebook.say(real_record.findings(gains))
 
 # %% [markdown]
-# What of CoMet's gain comes from the weights, what from the inner loop, and what from the smaller sample that a
-# step sees, {doc}`ablation` takes apart on the same images.
+# How much of CoMet's gain comes from the weights, from the inner loop, and from the smaller sample that a step sees?
+# {doc}`ablation` takes that apart on the same images.
 #
 # ## The test set may show the same object again
 #
-# Photographs of one part often come in several. An injected image then leaves its copies in the test set,
-# and the detector is asked about a defect that it was taught to be normal. Part of what contamination
-# costs is that. {func}`~comet_core.copies.apart` looks for near repeats of the injected images among the
-# anomalous test images and measures on both kinds; data without any are not listed.
+# A part is often photographed several times. An injected image then leaves its copies in the test set,
+# and the detector is asked about a defect that it was taught to be normal. That is part of what
+# contamination costs. {func}`~comet_core.copies.apart` looks for near repeats of the injected images among
+# the anomalous test images and measures on repeats and others apart; data without any are not listed.
 
 # %% tags=["remove-input"]
 notebook.show_table(

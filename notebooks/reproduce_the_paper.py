@@ -2,10 +2,9 @@
 # # Reproduce the paper
 #
 # Nothing in this book is the paper's experiment in the paper's size: the images of its data sets are
-# not ours to embed, and its backbones and epochs are more than a book should compute while it is
-# built. But every notebook takes the published data and the profile `paper` as parameters. This
-# chapter has the calls, says what they will cost, and shows their results as soon as the results
-# store holds them.
+# not ours to embed, and its backbones and epochs take too long for the building of a book. But every
+# notebook takes the published data and the profile `paper` as parameters. This chapter lists the
+# calls, says what they will cost, and shows their results as soon as the results store holds them.
 
 # %% tags=["parameters"]
 profile: str = "demo"  # smoke times small sizes; demo and paper time the published ones
@@ -21,9 +20,9 @@ timed = "smoke" if profile == "smoke" else "paper"
 # %% [markdown]
 # ## The data
 #
-# Download the archives from their owners' pages, which ask you to accept a licence;
-# {doc}`/use/datasets` has the addresses. Then put each data set in place. The scripts check sizes
-# and counts where the owner publishes them. The layout of VIADUCT could not be verified.
+# Download the archives from their owners' pages, which ask you to accept a licence; each script below
+# prints the address when called without an archive. Then put each data set in place. The scripts check
+# sizes and counts where the owner publishes them. The layout of VIADUCT could not be verified.
 #
 # ```console
 # $ python data_scripts/get_mvtec_ad.py \
@@ -57,16 +56,16 @@ timed = "smoke" if profile == "smoke" else "paper"
 # machines, give each call the address of a Dask scheduler, `-p engine tcp://host:port`.
 #
 # The profile `paper` has the backbones, image sizes, epochs and widths that the base detectors were
-# published with ({doc}`/method/detectors`). Three things stay ours in it: rotations are evenly
-# spaced rather than random, features are computed once and then kept, and results are those of the
-# last epoch.
+# published with ({doc}`/method/detectors`). The rest stays ours: features are standardised, computed
+# once and kept, so SimpleNet's noise has another unit; its batches are of 24 images; rotations are
+# evenly spaced rather than random; and results are those of the last epoch.
 
 # %% [markdown]
 # ## What they will cost
 #
-# An epoch and the backbone's passes are timed here in the published sizes, on a few images, each
-# twice, of which the shorter counts, and the time grows along a straight line. Times are *core*
-# seconds: divide by the number of cores.
+# An epoch and the passes of the backbone are timed here in the published sizes on a few images, each
+# twice; the shorter time counts. The time then grows along a straight line. Times are *core* seconds:
+# divide by the number of cores.
 
 # %% mystnb={"figure": {"name": "fig-scaling", "caption": "Processor time on this machine over the number of images, in the published sizes (in the smoke profile, in its own), with least-squares lines. Features are made up and downloaded backbones untrained, which changes no time."}, "image": {"alt": "Two panels of core seconds against images: features of both detectors, and an epoch of both detectors, plain and CoMet, each with a line through three points."}}
 training = scaling.training_times(timed, sizes)
@@ -75,12 +74,11 @@ made_from = f"measured on this machine · profile {timed} · core seconds"
 notebook.show(figures_evidence.scaling(training, extraction, made_from))
 
 # %% [markdown]
-# Carried on to the published numbers of images and epochs, in core hours: *features* once for all
-# runs; then one seed over all categories, without and with CoMet; then all runs of the tables and
-# of the curves. The last column is the main memory that the training samples of the largest
-# category take, which decides how many runs fit beside each other. All are rounded to two digits.
-# Where a line misses one of its points by more than a fifth, there is a dash: nothing follows from
-# such a line.
+# Extended to the published numbers of images and epochs, this makes so many core hours: *features* once
+# for all runs; *plain* and *CoMet* for one seed over all categories; *tables* and *curves* for all runs
+# of theirs. The last column is the main memory that the training samples of the largest category take,
+# which decides how many runs fit beside each other. All are rounded to two digits. Where a line misses
+# one of its points by more than a fifth, there is a dash: nothing follows from such a line.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -98,8 +96,8 @@ notebook.show_table(
 # %% [markdown]
 # ## What has come back
 #
-# The store is searched for runs of the profile `paper`, as it is, on data that are not synthetic.
-# Nothing below is typed in: where there are such runs, they are here.
+# We search the store for runs of the unchanged profile `paper` on data that are not synthetic. Nothing
+# below is typed in: if there are such runs, they are here.
 
 # %% tags=["remove-input"]
 found = reproduction.stored("paper", store or None)

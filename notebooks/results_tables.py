@@ -5,9 +5,10 @@
 # (its Table 1) precision, recall and F1 {cite}`aqeel2025comet`. Here are both, with two kinds of
 # columns that never mix: what is *reported in the paper*, and what was *measured here*.
 #
-# They are not meant to agree. Ours come from other images, a smaller backbone and fewer epochs, so
-# the levels say nothing; what can be compared is the sign and the size of a *difference*, CoMet less
-# its own baseline under otherwise equal settings.
+# They are not meant to agree. The reported numbers are for the published data sets. Ours are for the data
+# named in the first column, with a smaller backbone and fewer epochs, so do not compare levels. What can be
+# compared is the sign and the size of a *difference*: CoMet minus its own baseline under otherwise equal
+# settings.
 
 # %% tags=["parameters"]
 datasets: list[str] = []  # their layouts; empty: mvtec_ad, and viaduct and ksdd2 if embedded
@@ -50,10 +51,9 @@ made_from = notebook.describe(runs)
 # %% [markdown]
 # ## I-AUROC
 #
-# All numbers are in percent, differences in points. Brackets hold 95 % intervals over the seeds;
-# those of differences are of runs paired by seed. A few seeds make wide intervals, and an interval
-# that passes 100 % is a sign of that. Where an interval of a difference holds zero, nothing is
-# settled, whatever the sign.
+# All numbers are in percent, differences in points. Brackets hold 95 % intervals over the seeds; for
+# differences, of runs paired by seed. Few seeds make wide intervals, and some even pass 100 %. Where the
+# interval of a difference holds zero, nothing is settled, whatever the sign.
 
 # %% tags=["remove-input"]
 auroc = tables.beside(runs)
@@ -68,9 +68,9 @@ notebook.say(tables.finding(auroc))
 # ## Precision, recall and F1
 #
 # These need a threshold. Ours is $t$ of equation {eq}`eq-threshold` on the training scores of the
-# trained model, the only one that asks for no label: an image is called anomalous when it scores
-# above what the detector trusts. The paper does not say how its threshold was set (**choice**).
-# Its claim for this table is that CoMet trades a little precision for recall.
+# trained model, which needs no label: an image is called anomalous when it scores above what the
+# detector trusts in full. The sources we could read do not say how the paper set its threshold
+# (**choice**). Its claim for this table is that CoMet trades a little precision for recall.
 
 # %% tags=["remove-input"]
 detection = tables.beside(runs, tables.DETECTION)
@@ -86,10 +86,9 @@ notebook.say(tables.finding(detection))
 # %% [markdown]
 # ## The same at a glance
 #
-# Each difference with its interval, beside the one that the paper reports. What lies right of the
-# line is CoMet's gain.
+# Each difference with its interval, beside the one that the paper reports. Right of the line CoMet gains.
 
-# %% mystnb={"figure": {"name": "fig-results-differences", "caption": "CoMet less its baseline, in points: measured here (dots, with 95 % intervals over the seeds) and reported in the paper (open diamonds)."}, "image": {"alt": "For each data set and detector, four rows of differences between CoMet and plain: measured as dots with intervals and reported as diamonds, about a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-results-differences", "caption": "CoMet minus its baseline, in points: measured here (dots, with 95 % intervals over the seeds) and reported in the paper for the published data sets (open diamonds)."}, "image": {"alt": "For each data set and detector, four rows of differences between CoMet and plain: measured as dots with intervals and reported as diamonds, about a line at zero."}}
 both = tables.beside(runs, tuple(tables.COLUMNS))
 notebook.show(figures_evidence.differences(both, made_from), runs)
 

@@ -4,12 +4,11 @@
 # A detector on a frozen backbone is usually trained like any other network: every epoch reads and decodes
 # every image again and sends it through the backbone, and the test set is scored after each epoch to
 # see how it goes. The backbone never changes, so all but the first of these passes compute what is
-# known. We compute features once, keep them on disk, and train on them.
+# already known. We compute features once, keep them on disk, and train on them.
 #
-# How much that is worth is measured here. The usual way is written out in
-# {func}`~comet_core.usual.train_the_usual_way`. It trains the same detector on the same images with the
-# same random numbers, and even with our backbone, which is faster than the usual one. So the two
-# ways must end with the same scores, and they do.
+# How much is that worth? The usual way is written out in {func}`~comet_core.usual.train_the_usual_way`.
+# It trains the same detector on the same images with the same random numbers, and even with our
+# backbone, which is faster than the usual one. So the two ways must end with the same scores, and they do.
 
 # %% tags=["parameters"]
 record: str = ""  # a file that benchmarks/speed.py wrote; empty: the one of the project
@@ -44,8 +43,8 @@ lent = gpu_record.read_record(notebook.find_record("gpu.json", gpu))
 #
 # `make bench` measures both ways at several numbers of images, each in a process of its own. This
 # takes minutes, so the book shows its record. Times are processor time of one thread, which a busy machine
-# changes little, for as many epochs as the paper trains: 160 for SimpleNet, 192 for DifferNet. What counts is
-# everything from image files to test scores; importing libraries and loading the backbone do not.
+# changes little, for as many epochs as the paper trains: 160 for SimpleNet, 192 for DifferNet. Everything
+# from image files to test scores counts; importing libraries and loading the backbone do not.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -63,16 +62,16 @@ notebook.say(f"{speed_record.findings(rows)} ({note}.)")
 notebook.show(figures_speed.times(rows, speed_record.scaling(rows), note), record=measured)
 
 # %% [markdown]
-# The ratio is nearly that of what an epoch costs, as epochs are many: with the features at hand an epoch is a
-# few small matrix products.
+# With so many epochs the ratio is nearly that of the time for one epoch; with the features at hand an epoch is
+# no more than a few small matrix products.
 #
 # ## Against what people use today
 #
-# PatchCore, PaDiM and SuperSimpleNet as anomalib has them and our detectors, on the same images, with
-# the same backbone: `make bench-peers`. Its models run in a plain loop without Lightning, on the pixels and in
-# the passes that ours use. The settings are anomalib's. Theirs also draw an anomaly map with each score, which ours
-# need not. Times are processor seconds of one thread from image files on, features included, which a busy
-# machine changes little; memory is the peak of the process, of which libraries take 0.6 to 0.7 GB.
+# `make bench-peers` runs PatchCore, PaDiM and SuperSimpleNet, as anomalib has them, and our detectors on the
+# same images with the same backbone. Anomalib's models have its settings and run in a plain loop without
+# Lightning, on the same pixels and in the same passes as ours. They also draw an anomaly map with each score,
+# which ours need not. Times are processor seconds of one thread from image files on, features included;
+# memory is the peak of the process, of which libraries take 0.6 to 0.7 GB.
 
 # %% tags=["remove-input"]
 notebook.show_table(
@@ -91,14 +90,14 @@ notebook.say(
 
 # %% [markdown]
 # PatchCore's coreset grows with the number of patches, and so does each step of choosing it: twice the images take
-# four times as long. Our memory bank chooses from at most 20,000 patches. EfficientAD is not here, as its teacher
-# has to be downloaded.
+# four times as long. Our memory bank chooses from at most 20,000 patches. EfficientAD is missing because its
+# teacher network has to be downloaded.
 #
 # ## Measured just now
 #
 # The same on a handful of images, on the machine that made this page. With few images and few epochs
-# the times scatter; they show that both ways give equal scores on this machine, too (*score
-# difference*: the largest one, in standard deviations of the scores).
+# the times scatter, but the table shows that both ways give equal scores on this machine, too (*score
+# difference*: the largest, in standard deviations of the scores).
 
 # %%
 cases = speed.small_cases(notebook.find_data("mvtec_ad", data_root), category, profile)
@@ -115,13 +114,13 @@ notebook.show_table(
 # %% [markdown]
 # ## On a GPU
 #
-# `COMET_DEVICE=cuda` has all of this computed on a GPU ({doc}`/use/rerun`). `make bench-gpu` does the same work
-# there and on the processor of the same machine: a training step in the sizes of the demo and of the paper, and whole
+# With `COMET_DEVICE=cuda` detectors are trained and score on a GPU ({doc}`/use/rerun`). `make bench-gpu` does the
+# same work there and on the processor of the same machine: a training step in the sizes of the demo and of the paper, and whole
 # runs with 10 % contamination. Times are on the clock.
 #
-# A small network's kernels take less time than a processor needs to launch them one by one, so launched like
-# that they gain little in the sizes of the demo. Therefore the gradient of a batch is recorded once as a CUDA graph
-# and launched as a whole ({class}`~comet_core.devices.Recorded`), with products on the units for matrices
+# The kernels of a small network take less time than a processor needs to launch them one by one, so in the sizes of
+# the demo little is gained that way. Therefore the gradient of a batch is recorded once as a CUDA graph and
+# launched as a whole ({class}`~comet_core.devices.Recorded`), with matrix products on the units made for them
 # ({func}`~comet_core.devices.quick_products`).
 
 # %% tags=["remove-input"]
@@ -146,28 +145,28 @@ notebook.show_table(
 notebook.say(f"{gpu_record.findings(lent)}\n\n({gpu_record.described(lent)}.)")
 
 # %% [markdown]
-# A step of CoMet takes longer in units of a plain one there than the 1.3 to 1.4 of one thread: its products are
-# smaller, and sixteen threads gain less by them. Random numbers are the device's own, so the same seed trains another model there: single runs differ by as much
-# as seeds do.
+# In the sizes of the demo a step of CoMet takes more than twice as long as a plain one on these sixteen threads, but
+# 1.3 to 1.4 times as long on one thread: its products are smaller, and more threads help them less. Random numbers
+# are the device's own, so the same seed trains another model on a GPU: single runs differ by as much as seeds do.
 #
 # ## Where the rest of the speed comes from
 #
 # - *Batch normalisation is folded* into the convolutions before it
-#   ({func}`~comet_core.backbones.fold_batch_norms`); what changes in the features is a twentieth of the
-#   rounding to half precision in which they are kept.
-# - *Passes are small.* The memory that a large batch needs in between is fetched from the system anew each
-#   time, and costs as much as the arithmetic ({data}`~comet_core.features.PASS_PIXELS`).
-# - *Only wanted layers are computed*; images are decoded and resized in threads of their own meanwhile.
+#   ({func}`~comet_core.backbones.fold_batch_norms`). This changes the features by a twentieth of what rounding
+#   them to half precision does.
+# - *Passes are small.* The working memory of a large batch would be fetched from the system anew each time, which
+#   costs as much as the arithmetic ({data}`~comet_core.features.PASS_PIXELS`).
+# - *Only the layers that are wanted are computed*; meanwhile other threads decode and resize images.
 # - *A training step looks at a random subset of the patches* of an image, as neighbours say nearly the
 #   same ({class}`~comet_core.detectors.simplenet.SimpleNetOptions`).
 # - *Scoring is one matrix product*: adaptor, hidden layer and normalisation are linear
 #   ({meth}`~comet_core.detectors.simplenet.SimpleNet.part_scores`).
 #
-# Memory is kept low alike: features are held once, many of them in a file that the system maps into
-# memory and may drop again ({func}`~comet_core.features.room`); above a gigabyte of samples a detector that looks at
-# some patches trains on every second one of every second row, in half precision. `make bench-memory` prints the peaks with 5,000
-# images, which are to stay below 2 GB.
+# Memory is kept low, too. Features are held once; many of them lie in a file that the system maps into memory and
+# may drop again ({func}`~comet_core.features.room`). Above a gigabyte of samples, a detector that looks at some
+# patches only trains on every second patch of every second row, in half precision. `make bench-memory` prints the
+# peaks with 5,000 images, which are to stay below 2 GB.
 #
-# Tried and not taken: bfloat16, which is faster and changes the features by 5 to 7 %; `torch.compile`, which takes
-# a minute for the embedded backbone and then 5 % off a pass; one task of the meta-learning to a matrix product of
-# its own (`vmap`), see {mod}`comet_core.meta`.
+# We tried some things and did not keep them: bfloat16, which is faster but changes the features by 5 to 7 %;
+# `torch.compile`, which takes a minute for the embedded backbone and then saves 5 % of a pass; and a matrix product
+# for each task of the meta-learning (`vmap`), see {mod}`comet_core.meta`.

@@ -54,9 +54,9 @@ made_from = notebook.describe(rows)
 # %% [markdown]
 # ## A look at the images
 #
-# Of each kind we show the most trusted image and the least trusted one, and where there is room some
-# between, evenly spaced in rank: nobody has picked the ones that look best. Where an anomalous image
-# has a weight near 1, the detector has taken its defect for normal.
+# Of each kind we show the most and the least trusted image and, where there is room, some in between,
+# evenly spaced in rank: nobody has picked the ones that look best. Where an anomalous image has a weight
+# near 1, the detector has taken its defect for normal.
 
 # %% mystnb={"figure": {"name": "fig-weight-gallery", "caption": "Training images and their confidence weights, of each kind the most trusted (left) and the least (right). The bar is the weight."}, "image": {"alt": "Thumbnails of training images in frames coloured by kind, with a bar and a number for the weight of each."}}
 notebook.show(figures.weight_gallery(samples, made_from), rows)
@@ -65,8 +65,8 @@ notebook.show(figures.weight_gallery(samples, made_from), rows)
 # ## All of them, in the order of trust
 #
 # Weights are 1 up to the threshold, so the order comes from the scores behind them. If the detector
-# has understood what it was shown, the tall red ticks gather at the left end, and the yellow ones,
-# odd but good, lie between them and the crowd.
+# has understood what it was shown, the tall red ticks of anomalous images gather at the left end, and
+# the tall yellow ones, odd but good, lie between them and the crowd.
 
 # %% mystnb={"figure": {"name": "fig-weight-strips", "caption": "Every training image is a tick, the least trusted on the left. The images above are evenly spaced along the order; below each, its weight."}, "image": {"alt": "For each category a row of thumbnails over a strip of ticks, ordered from least to most trusted and coloured by kind."}}
 notebook.show(figures.weight_strips(samples, made_from), rows)
@@ -75,9 +75,9 @@ notebook.show(figures.weight_strips(samples, made_from), rows)
 # ## Where the threshold falls
 #
 # The threshold $t$ of equation {eq}`eq-threshold` depends on the quartiles alone. Right of it an
-# image counts less, by the scale on top. Left of it all count in full, whatever they show: an
-# anomalous image there is one that the weights cannot help with. A larger $\kappa$ moves $t$ to the
-# right and forgives more. Point at a mark to see the image behind it.
+# image counts less; the scale on top says how much. Left of it all count in full, whatever they show:
+# against an anomalous image there the weights are of no help. A larger $\kappa$ moves $t$ to the right
+# and forgives more. Point at a mark to see the image behind it.
 
 # %% tags=["remove-input"]
 interactive.show_inline(
@@ -103,9 +103,9 @@ notebook.show(figures.weight_history(notebook.weight_courses(rows, samples), mad
 # ## Do the weights find the dirt?
 #
 # Whoever wants to clean a training set can look at the least trusted images first. How many of those
-# are anomalous? As a number: the AUROC of the score as a detector of anomalous *training* images,
+# are anomalous? Two numbers tell: the AUROC of the score as a detector of anomalous *training* images,
 # where 0.5 is chance; and the precision at $k$, the share of anomalous images among the $k$ least
-# trusted, with $k$ the number of anomalous images that there are.
+# trusted, if there are $k$ anomalous images in all.
 
 # %% tags=["remove-input"]
 notebook.show_table(

@@ -1,21 +1,21 @@
 # %% [markdown]
 # # Your images
 #
-# A folder of images that nobody has sorted, and the question which of them to look at first. This
-# page answers it. For a folder of your own it needs one command and no labels:
+# You have a folder of images that nobody has sorted: which of them should you look at first? This page
+# answers that. For your own folder it takes one command and no labels:
 #
 # ```console
 # $ papermill notebooks/your_data.ipynb out.ipynb -p images ~/photos
 # ```
 #
-# The detector is trained on all of the images, the defective ones included, and each gets a score
-# for how unlike the others it is. Three are trained, from different seeds, and their scores averaged,
-# since a single one ranks by chance as well. The most suspicious come first, with the place that makes them
-# so; a cut says where the unusual begins.
+# All the images go into the training, the defective ones included, and each gets a score for how unlike
+# the others it is. Three detectors are trained, from different seeds, and their scores averaged, since a
+# single one ranks by chance as well. The most suspicious come first, with the place that makes them so; a
+# cut says where the unusual begins.
 #
-# Run without a folder, as for this page, it shows itself on a *mixture*: good images of a synthetic
-# stand-in and some defective ones, copied into one folder, shuffled, under names that tell nothing.
-# Only then do we know the truth, and look at it in the end.
+# Run without a folder, as for this page, the notebook makes a *mixture*: good images of a synthetic
+# stand-in and some defective ones, shuffled into one folder under names that tell nothing. There the
+# truth is known, and at the end we look at it.
 
 # %% tags=["parameters"]
 images: str = ""  # folder of unlabelled images, nested or flat; empty: a synthetic mixture
@@ -47,8 +47,8 @@ if not images:
     source = f"synthetic stand-in, {category}"
 
 # %% [markdown]
-# One call does the work and writes the report. Where the report on another folder of the same name
-# lies, this one gets a number.
+# One call does the work and writes the report. If there is already a report on another folder of the same
+# name, this one gets a number.
 
 # %%
 report = report_place.place_below(Path(out).expanduser(), folder)
@@ -74,8 +74,8 @@ notebook.say(triage.summary(seen, report))
 # %% [markdown]
 # ## What to look at first
 #
-# A purple frame is flagged, a grey one is not. The yellow outline encloses what the detector finds
-# strange; where nothing is strange enough to be enclosed, a cross marks the place that is most so.
+# Images in a purple frame are flagged, those in a grey one are not. The yellow outline encloses what the
+# detector finds strange; where nothing is strange enough for that, a cross marks the strangest place.
 # Under each image are its rank and its score in units of the cut $t$.
 
 # %% mystnb={"figure": {"name": "fig-contact-sheet", "caption": "The most suspicious images, in order. Outlines enclose what lies above equation 1 applied to the peaks of all maps."}, "image": {"alt": "A contact sheet of the most suspicious images in order, each with an outline around what is unusual in it, its rank and its score."}}
@@ -91,10 +91,10 @@ notebook.show_table(seen.table.head(10), "The first ten rows of the list", "tab-
 # %% [markdown]
 # ## Where the cut falls
 #
-# The cut is the $t$ of equation {eq}`eq-threshold`, from the quartiles of all scores. A step in the
-# curve says that some images are of another kind than the rest, and then the exact place of the cut
-# matters little. A slope without a step says that there is no natural place for it: go down the
-# list until looking no longer pays.
+# The cut is the $t$ of equation {eq}`eq-threshold`, from the quartiles of all scores. If the curve has a
+# step, some images are of another kind than the rest, and the exact place of the cut matters little. If
+# it slopes without a step, there is no natural place for a cut: go down the list until looking no longer
+# pays.
 
 # %% mystnb={"figure": {"name": "fig-score-curve", "caption": "The scores of all images in descending order, in units of the cut, on a logarithmic axis. Crosses are flagged."}, "image": {"alt": "A falling curve of scores with a horizontal line at the cut; the points above it are crosses."}}
 notebook.show(figures_triage.score_curve(seen.table, seen.threshold, made_from))
@@ -102,9 +102,9 @@ notebook.show(figures_triage.score_curve(seen.table, seen.threshold, made_from))
 # %% [markdown]
 # ## The report
 #
-# `report.html` holds all of this for a browser, in one file that loads nothing from elsewhere. In it
-# images can be marked *defective* or *fine*, filtered and enlarged, by hand or by keys, and the
-# marks saved as a CSV file. Here it is with its first images:
+# `report.html` holds all of this for a browser, in one file that loads nothing from elsewhere. In it you
+# can mark images as *defective* or *fine*, filter and enlarge them, by mouse or keyboard, and save the
+# marks as a CSV file. Here it is with its first images:
 
 # %% tags=["remove-input"]
 interactive.show_inline(
@@ -130,9 +130,9 @@ if truth is not None and (truth["truth"] == "anomalous").any():
     notebook.show(figures_triage.found_curve(known, made_from))
 
 # %% [markdown]
-# One draw of one category says little. So that nobody has picked the page's example, here are all
-# categories of the stand-in, with as many defective images hidden in each. The stand-ins are drawn
-# to be hard: many of their defects are small, and odd but good images lie among them.
+# One draw of one category says little, and the example might have been picked. So here are all categories
+# of the stand-in, with as many defective images hidden in each. The stand-ins are drawn to be hard:
+# many of their defects are small, and odd but good images lie among them.
 
 # %% tags=["remove-input"]
 if not images:
@@ -156,12 +156,11 @@ if not images:
 # gone the quartiles are tighter, and subtler ones come up. A folder cleaned in this way is also a
 # better training set.
 #
-# **Know what cannot be found like this.** A defect that many images share is usual by definition,
-# most of all from a quarter of them on, where it enters the quartiles themselves. Marks that vanish
-# at the size at which images are seen stay unseen; `image_size` raises it. A fault that shows only
-# beside a specification, such as a part that is missing everywhere, is none to a method that
-# knows nothing but the folder. And in a folder of several products the rarer product is the
-# anomaly: sort such folders by product first.
+# **Know what cannot be found like this.** A defect that many images share is usual by definition, most of
+# all if a quarter of them have it, for then it enters the quartiles themselves. Marks too small to survive
+# the resizing stay unseen; a larger `image_size` helps. A fault that only a specification reveals, such as
+# a part that is missing everywhere, cannot be seen by a method that knows nothing but the folder. And in
+# a folder of several products the rarer product is the anomaly: sort such folders by product first.
 #
 # The same from the command line, with a progress bar:
 #

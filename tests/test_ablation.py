@@ -65,7 +65,7 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
     assert ablation.finding(kappa) == "0 lowers I-AUROC by 3.0 points"
     gamma = table[table["setting"] == "gamma"]
     # The unit is the seed: half the range of three differences, stretched as in `statistics`.
-    assert ablation.finding(gamma) == "not settled; no effect larger than 1.1 points fits"
+    assert ablation.finding(gamma) == "not settled; the runs allow an effect of up to 1.1 points"
     words = ablation.in_words(table)
     assert words.startswith("An effect is settled for 1 of 14 settings: κ, eq. 1. ")
     count = len(table) - 1
@@ -75,7 +75,7 @@ def test_effects_are_of_the_setting_alone(detector: str) -> None:
 
 def test_the_notebook_tells_how_many_settings_there_are() -> None:
     page = Path(__file__).resolve().parents[1] / "notebooks" / "ablation.py"
-    assert f"# CoMet has {len(ablation.CHOICES)} settings" in page.read_text(encoding="utf-8")
+    assert f"Here {len(ablation.CHOICES)} of them, the strategy included" in page.read_text("utf-8")
 
 
 def test_an_interval_that_allows_everything_is_told_to_settle_nothing() -> None:

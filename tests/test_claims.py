@@ -272,7 +272,7 @@ def test_the_ledger_in_words_and_figures() -> None:
     parts = claims.judge(rows, falling, printed())
     table = ledger.shown(ledger.verdicts(parts)).set_index("claim")
     first = table.loc[f"C1: {claims.CLAIMS['C1']}"]
-    assert first["verdict"] == HOLDS and first["parts"] == "6 holds"
+    assert first["verdict"] == HOLDS and first["parts"] == "6 hold"
     assert first["effect, points"] == "I-AUROC gained: +5.0 [+4.5, +5.5]"
     assert first["runs"] == len(rows)
     words = ledger.in_words(parts)

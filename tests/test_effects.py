@@ -21,7 +21,7 @@ NAN = math.nan
         (Interval(-0.02, -0.03, -0.01, 3), "x: lowers I-AUROC by 2.0 points [1.0, 3.0]."),
         (
             Interval(0.01, -0.02, 0.04, 3),
-            "x: +1.0 points of I-AUROC, not settled; no effect larger than 4.0 points fits.",
+            "x: +1.0 points of I-AUROC, not settled; the runs allow an effect of up to 4.0 points.",
         ),
         (
             Interval(-0.27, -1.015, 0.47, 3),

@@ -84,8 +84,9 @@ def test_the_fall_under_either_protocol_is_told() -> None:
     lines = noise.overlap_findings(rows).splitlines()
     assert len(lines) == 2 and all("the fall is steeper where they stay" in one for one in lines)
     assert "plain loses 42.0" in lines[0] and "and 21.0" in lines[0]
+    assert all("by 21.0" in one for one in lines)
     flat = rows.assign(image_auroc=0.8 - 0.1 * rows["contamination"])
-    assert noise.overlap_findings(flat).count("not steeper") == 2
+    assert noise.overlap_findings(flat).count("the fall is the same.") == 2
     assert noise.overlap_findings(rows[~rows["overlap"].astype(bool)]) == ""
 
 

@@ -169,5 +169,5 @@ def test_the_source_tells_single_seeds() -> None:
     made = {"processor": "a processor", "threads": 1, "torch": "2.13.0"}
     record = {"made": "2026-11-25", "machine": made, "versions": {"anomalib": "2.7.0"}, "rows": few}
     told = peers_record.described(record)
-    assert told.startswith("reported by the benchmark of 2026-11-25 · a processor, 1 thread")
+    assert told.startswith("measured by the benchmark of 2026-11-25 · a processor, 1 thread")
     assert told.endswith("60 nominal training images · 2 seeds, one where no interval is given")

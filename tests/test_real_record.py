@@ -60,7 +60,8 @@ def test_the_sentences_follow_the_numbers() -> None:
     assert len(lines) == 2
     assert "at 10 % CoMet +5.0 [" in lines[0] and ": clean CoMet" in lines[0]
     assert "not settled" in lines[1]
-    assert "the I-AUROC" in headline
+    assert "the I-AUROC" in headline and "MVTec AD bottle and magnetic tile" in headline
+    assert real_record.gained(gains, "soft").startswith("soft changes the I-AUROC of plain")
     worse = real_record.headline(real_record.gains(rows(-0.05)))
     assert "−5.0" in worse and "0 of 1 intervals" in worse
 
