@@ -29,6 +29,7 @@ Weighting = Literal[
     "contrast",
     "crossfit",
     "core",
+    "trimmed",
 ]
 Schedule = Literal["constant", "linear"]
 Profile = Literal["smoke", "demo", "paper"]
@@ -41,7 +42,7 @@ META = ("meta", "comet")
 """Strategies that train by the inner and outer loop."""
 UNTRAINED = ("memory_bank", "softpatch")
 """Detectors that remember features and have nothing to train: only `plain` applies to them."""
-PRIOR = ("mutual", "contrast", "crossfit", "core")
+PRIOR = ("mutual", "contrast", "crossfit", "core", "trimmed")
 """Rules of the weights that read scores from before the training."""
 
 

@@ -44,7 +44,7 @@ from comet_core.features import (
     room,
 )
 from comet_core.names import readable
-from comet_core.prior import prior_scores
+from comet_core.prior import geometric_mean, prior_scores
 from comet_core.training import fit
 
 FORMAT = "comet-companion-2"
@@ -381,14 +381,6 @@ class CoMet:
             for name, some in batch.items():
                 maps[name][start : start + 16] = some
         return Features(ids=[str(i) for i in range(len(arrays))], maps=maps)
-
-
-def geometric_mean(scores: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Of scores >= 0 by several detectors, place by place and in double precision.
-
-    Scores are compared by their ratios, and one that is 0 stays so.
-    """
-    return torch.stack([one.double() for one in scores]).log().mean(0).exp()
 
 
 def _given(images: Images) -> Given:

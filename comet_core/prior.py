@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,11 @@ from comet_core.weighting import crossfit
 
 FOLDS = 3
 """Parts of the training set; each is scored by a model of the other two."""
+MEMBERS = 4
+"""SimpleNets whose scores are averaged for `trimmed`. On magnetic tiles with 10 % of dirt one finds
+it at an AUROC of 0.78, four at 0.83 (seeds 0 and 1)."""
+APART = 1000
+"""Between the seeds of two members, so that none is that of another run's training."""
 
 
 def prior_scores(
@@ -38,14 +43,46 @@ def prior_scores(
         return None
     if config.rule == "crossfit":
         return crossfitted(maps, config)
+    spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
+    if config.rule == "trimmed":
+        return averaged(features_of(spec).maps if "pooled" in maps else maps, config)
     if "pooled" in maps:
-        spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
         # Without a name here they are gone as soon as they have been pooled.
         scores = mutual_scores(features_of(spec).maps, seed=config.seed)
     else:
         scores = mutual_scores(maps, seed=config.seed)
     found = image_mutual_scores(scores)
     return torch.stack([contrast_scores(scores), found]) if config.rule == "contrast" else found
+
+
+def averaged(maps: Maps, config: RunConfig) -> Tensor:
+    """Scores (N,) by several SimpleNets, each trained as `comet+` from a seed of its own.
+
+    They have the settings of the run if its detector is one, else those of the profile `demo`.
+    """
+    plus = config
+    if config.detector != "simplenet":
+        shared = {name: getattr(config, name) for name in ("backbone", "image_size", "kappa")}
+        plus = RunConfig.from_profile({"detector": "simplenet", "category": "", **shared})
+    changes = {"strategy": "comet+", "weighting": None, "weight_level": "image"}
+    scores = mutual_scores(maps, seed=config.seed)
+    prior = torch.stack([contrast_scores(scores), image_mutual_scores(scores)])
+    ids = [str(position) for position in range(len(scores))]
+    found = []
+    for member in range(1, MEMBERS + 1):
+        seed = config.seed + member * APART
+        detector = make_detector("simplenet", plus.options)
+        settings = plus.model_copy(update={**changes, "seed": seed})
+        found.append(fit(detector, maps, ids, settings, prior=prior).final.image_scores)
+    return geometric_mean(found).float()
+
+
+def geometric_mean(scores: Sequence[Tensor]) -> Tensor:
+    """Of scores >= 0 by several detectors, place by place and in double precision.
+
+    Scores are compared by their ratios, and one that is 0 stays so.
+    """
+    return torch.stack([one.double() for one in scores]).log().mean(0).exp()
 
 
 def crossfitted(maps: Maps, config: RunConfig) -> Tensor:

@@ -33,9 +33,10 @@ def test_the_warm_up_has_weights_of_one_unless_something_is_known(rule: Weightin
         assert first[8] == 0
 
 
-def test_the_core_is_three_quarters() -> None:
+@pytest.mark.parametrize("rule", ["core", "trimmed"])
+def test_three_quarters_are_kept(rule: Weighting) -> None:
     scores = torch.rand(100)
-    kept = first_weights(100, scores, settings("core"))
+    kept = first_weights(100, scores, settings(rule))
     assert kept.sum() == 100 * CORE
     assert scores[kept > 0].max() < scores[kept == 0].min()
 
@@ -79,6 +80,7 @@ def test_each_rule_is_that_of_the_module_of_weights() -> None:
         "mutual": before,
         "contrast": before,
         "crossfit": before,
+        "trimmed": before,
     }
     assert set(wanted) == set(RULES)
     for rule in RULES:
