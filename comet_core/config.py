@@ -34,7 +34,7 @@ Weighting = Literal[
 Schedule = Literal["constant", "linear"]
 Profile = Literal["smoke", "demo", "paper"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the same settings give other results, so that no store serves the old ones."""
 WEIGHTED = ("reject", "soft", "comet", "comet+")
 """Strategies that read the training scores."""
@@ -55,7 +55,8 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(30, ge=1)
     max_steps: int | None = Field(None, ge=1)
     """Start no epoch after so many optimiser steps, so that a large data set, which has many steps
-    an epoch, is not trained for longer than a small one; six epochs are left in any case."""
+    an epoch, is not trained for longer than a small one; six epochs are left in any case. Images
+    that the weights leave out from the start make no steps."""
     batch_size: int = Field(16, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
     """Step of the optimiser; for those of `META` it is the paper's beta (equation 8)."""

@@ -193,13 +193,14 @@ def train(
     optimiser = detector.optimiser(settings.learning_rate)
     rates = [group["lr"] for group in optimiser.param_groups]
     step = (make_step or _step)(detector, settings)
-    batches = max(1, round(count / settings.batch_size))
+    weights = first_weights(count, None, settings) if weights is None else weights
+    # Of the images that are trained with: who leaves some out must not train for fewer steps.
+    batches = max(1, round(int((weights > 0).sum()) / settings.batch_size))
     epochs = settings.epochs
     if settings.max_steps is not None:
         epochs = min(epochs, max(FEWEST_EPOCHS, -(-settings.max_steps // batches)))
     whole = settings.strategy in WEIGHTED and settings.weight_level == "image"
     scored = detector.sketch(samples) if whole else samples
-    weights = first_weights(count, None, settings) if weights is None else weights
     near = brought_near(weights, place)
     threshold = float("nan")
     history: list[dict[str, float]] = []

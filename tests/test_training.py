@@ -294,6 +294,18 @@ def test_a_large_data_set_is_not_trained_for_longer() -> None:
     assert (training.history["mean_weight"] < 1).sum() == 3
 
 
+def test_who_leaves_images_out_takes_as_many_steps() -> None:
+    steps = 41
+    whole, _ = trained(epochs=30, max_steps=steps)
+    some, _ = trained(epochs=30, max_steps=steps, strategy="soft", weighting="trimmed")
+    kept = int((some.used > 0).sum())
+    assert kept < len(some.used)
+    per_epoch = {len(some.used): len(whole.history), kept: len(some.history)}
+    for images, epochs in per_epoch.items():
+        batches = round(images / BASE["batch_size"])
+        assert steps <= epochs * batches < steps + batches, images
+
+
 def test_the_learning_rate_stays_or_falls_to_0_over_all_steps() -> None:
     class Watched(torch.optim.SGD):
         def step(self, closure: Any = None) -> None:
