@@ -182,7 +182,7 @@ def test_equations_are_numbered_one_to_eight(served: str, page: Any) -> None:
 
 def test_search_finds_a_word(served: str, site: Path, page: Any) -> None:
     for home in (served, site.as_uri()):
-        visit = Visit(page, f"{home}/search.html?q=whisker")
+        visit = Visit(page, f"{home}/search.html?q=outliers")
         page.wait_for_selector("#search-results li a")
         assert "Eight equations" in page.locator("#search-results").inner_text()
         page.wait_for_timeout(300)  # excerpts arrive late, and so would their errors
