@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from comet_core import beyond_record, inner_loop, real_record
+from comet_core import beyond, beyond_record, inner_loop, real_record
 from comet_core.names import label
 from comet_core.statistics import Interval
+from comet_core.tables import whole_percent
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL = real_record.read_record(ROOT / "benchmarks" / "real.json")["rows"]
@@ -82,3 +83,24 @@ def test_the_table_of_the_stand_ins(detector: str) -> None:
             some = part[(part["contamination"] == level) & (part["method"] == method)]
             assert line[column] == f"{some['image_auroc'].mean():.3f}", (dataset, column)
     assert rows["dataset"].nunique() == 3
+
+
+def test_the_table_of_what_is_won_back() -> None:
+    printed = table("| won back of what 10 % cost")
+    gaps = beyond.gaps(BEYOND).set_index(["dataset", "detector", "contamination", "method"])
+    harms = beyond.harms(BEYOND).set_index(["dataset", "detector", "method"])["mean"]
+    seen = 0
+    for (dataset, detector), part in BEYOND.groupby(["dataset", "detector"]):
+        if dataset == "VIADUCT stand-in" and detector == "differnet":
+            continue  # 10 % cost it nothing
+        where = dataset.replace("bottle", "MVTec AD bottle").replace(" stand-in", "'s stand-in")
+        line = printed.loc[f"{where}, {label(detector)}"]
+        for method, cell in line.items():
+            key = (dataset, detector, 0.1, method)
+            assert (key in gaps.index) == (cell != "–"), key
+            if cell != "–":
+                lost = harms[dataset, detector, method]
+                assert cell == f"{whole_percent(gaps.loc[key, 'closed'])} ({lost:+.3f})", key
+                seen += 1
+        assert (part["contamination"] == 0.1).any()
+    assert seen >= 36 and len(printed) == 11
