@@ -105,9 +105,23 @@ def kept(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Runs of a detector on the data sets that it ran all methods on, which means may be over."""
-    methods = set(rows["method"])
-    return rows.groupby(["dataset", "detector"]).filter(lambda part: set(part["method"]) == methods)
+    """Runs that means may be over: of each detector, all methods on the same data sets.
+
+    What is missing most goes first, be it a data set that few methods ran on or a method that ran
+    on few data sets.
+    """
+    parts = [rows[:0]]
+    for _, part in rows.groupby("detector", sort=False):
+        missing = pd.crosstab(part["dataset"], part["method"]) == 0
+        while missing.any(axis=None):
+            datasets, methods = missing.mean(axis=1), missing.mean(axis=0)
+            if methods.max() > datasets.max():
+                missing = missing.drop(columns=methods.idxmax())
+            else:
+                missing = missing.drop(index=datasets.idxmax())
+        known = part["dataset"].isin(missing.index) & part["method"].isin(missing.columns)
+        parts.append(part[known])
+    return pd.concat(parts)
 
 
 def overview(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
@@ -178,12 +192,16 @@ def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
     gains = gains[gains["contamination"] == level]
     lines = []
     for detector in rows["detector"].unique():
-        fair = set(whole.loc[whole["detector"] == detector, "dataset"])
+        fair = whole[whole["detector"] == detector]
         gain, harm = gains[gains["detector"] == detector], harms[harms["detector"] == detector]
+        ahead = [
+            one[one["dataset"].isin(fair["dataset"]) & one["method"].isin(fair["method"])]
+            for one in (gain, harm)
+        ]
         told = {
             f", {100 * level:g} %": _gaps_closed(gain),
             ", clean": _price(harm[harm["method"] == BEST]),
-            "": _ahead(gain[gain["dataset"].isin(fair)], harm[harm["dataset"].isin(fair)]),
+            "": _ahead(*ahead),
         }
         lines += [f"- **{label(detector)}**{of}: {words}." for of, words in told.items() if words]
     return "\n".join(lines)

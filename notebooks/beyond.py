@@ -162,7 +162,7 @@ notebook.say(
 # %% tags=["remove-input"]
 notebook.show_table(
     beyond_record.overview(everywhere["rows"]),
-    "Every weighting over the data sets that all were run on: gain on plain at 10 % (mean, and on"
+    "Weightings over the data sets that all of these were run on: gain on plain at 10 % (mean, and on"
     " the set with the least), share of the gap, loss on clean data, mean weights, time",
     "tab-everywhere",
     record=everywhere,
