@@ -106,8 +106,6 @@ class CoMet:
         strict: bool = False,
         **settings: Any,
     ) -> None:
-        if not isinstance(members, int) or members < 1:
-            raise InputError(f"members = {members!r}: train at least one detector.")
         unknown = sorted(set(settings) - set(TrainingSettings.model_fields))
         if unknown:
             raise InputError(
@@ -129,8 +127,10 @@ class CoMet:
         cache: str | os.PathLike[str] | None,
         strict: bool,
     ) -> None:
+        if not isinstance(members, int | np.integer) or members < 1:
+            raise InputError(f"members = {members!r}: train at least one detector.")
         self._config = config
-        self.members = members
+        self.members = int(members)
         self._detectors = self._new_detectors()
         self._cache = None if cache is None else Path(cache)
         self._strict = strict
@@ -301,7 +301,7 @@ class CoMet:
             tensors = load_file(source / STATE)
             model = cls.__new__(cls)
             config = RunConfig.checked(described["settings"])
-            model._set_up(config, int(described["members"]), cache, strict)
+            model._set_up(config, described["members"], cache, strict)
             rows, columns = described["grid"]
             for member, detector in enumerate(model._detectors):
                 state = {

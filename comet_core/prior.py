@@ -45,7 +45,8 @@ def prior_scores(
         return crossfitted(maps, config)
     spec = feature_spec(make_detector("simplenet", {}), config.backbone, config.image_size)
     if config.rule == "trimmed":
-        return averaged(features_of(spec).maps if "pooled" in maps else maps, config)
+        patches, plus = features_of(spec).maps if "pooled" in maps else maps, _cleaner(config)
+        return averaged(patches, plus, prior_scores(patches, plus, features_of))
     if "pooled" in maps:
         # Without a name here they are gone as soon as they have been pooled.
         scores = mutual_scores(features_of(spec).maps, seed=config.seed)
@@ -55,26 +56,35 @@ def prior_scores(
     return torch.stack([contrast_scores(scores), found]) if config.rule == "contrast" else found
 
 
-def averaged(maps: Maps, config: RunConfig) -> Tensor:
-    """Scores (N,) by several SimpleNets, each trained as `comet+` from a seed of its own.
+def averaged(maps: Maps, config: RunConfig, prior: Tensor | None) -> Tensor:
+    """Scores (N,) by several SimpleNets, each trained from a seed of its own.
 
-    They have the settings of the run if its detector is one, else those of the profile `demo`.
+    Args:
+        maps: features of the N images, for SimpleNet.
+        config: of a SimpleNet that is trained as `comet+` is.
+        prior: what `prior_scores` makes of both.
+    """
+    ids = [str(position) for position in range(len(next(iter(maps.values()))))]
+    found = []
+    for member in range(1, MEMBERS + 1):
+        seeded = config.model_copy(update={"seed": config.seed + member * APART})
+        detector = make_detector(config.detector, config.options)
+        found.append(fit(detector, maps, ids, seeded, prior=prior).final.image_scores)
+    return geometric_mean(found).float()
+
+
+def _cleaner(config: RunConfig) -> RunConfig:
+    """The SimpleNet, trained as `comet+` is, whose scores clean the training set of another run.
+
+    It has the settings of the run if its detector is one, else those of the profile `demo`.
     """
     plus = config
     if config.detector != "simplenet":
-        shared = {name: getattr(config, name) for name in ("backbone", "image_size", "kappa")}
+        names = ("backbone", "image_size", "kappa", "seed")
+        shared = {name: getattr(config, name) for name in names}
         plus = RunConfig.from_profile({"detector": "simplenet", "category": "", **shared})
     changes = {"strategy": "comet+", "weighting": None, "weight_level": "image"}
-    scores = mutual_scores(maps, seed=config.seed)
-    prior = torch.stack([contrast_scores(scores), image_mutual_scores(scores)])
-    ids = [str(position) for position in range(len(scores))]
-    found = []
-    for member in range(1, MEMBERS + 1):
-        seed = config.seed + member * APART
-        detector = make_detector("simplenet", plus.options)
-        settings = plus.model_copy(update={**changes, "seed": seed})
-        found.append(fit(detector, maps, ids, settings, prior=prior).final.image_scores)
-    return geometric_mean(found).float()
+    return plus.model_copy(update=changes)
 
 
 def geometric_mean(scores: Sequence[Tensor]) -> Tensor:

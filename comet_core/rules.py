@@ -20,7 +20,7 @@ finds more of the dirt than `mutual` and keeps more of the odd but nominal image
 a quarter to begin with and helps where dirt hides among odd nominal images, at a price where there
 is none. `trimmed` (after least trimmed squares: Rousseeuw, 1984) never takes its quarter back. Its
 scores are the best at finding dirt that has no patches that stand out, since what a single training
-does not happen to learn averages out; it takes five times the training, and the same price.
+does not happen to learn averages out; it takes five times the training, and much the same price.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
 # ```
 #
 # All the images go into the training, the defective ones included, and each gets a score for how unlike
-# the others it is. Three detectors are trained, from different seeds, and their scores averaged, since a
-# single one ranks by chance as well. The most suspicious come first, with the place that makes them so; a
+# the others it is. Several detectors (`members`) are trained, from different seeds, and their scores
+# averaged, since a single one ranks by chance as well. The most suspicious come first, with the place that makes them so; a
 # cut says where the unusual begins.
 #
 # Run without a folder, as for this page, the notebook makes a *mixture*: good images of a synthetic
