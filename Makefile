@@ -11,7 +11,7 @@ PEERS_PIP := .venv-peers/bin/python -m pip --disable-pip-version-check
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help book env pdf test test-site clean distclean
-.PHONY: bench bench-check bench-peers bench-gpu bench-inner-loop bench-real bench-beyond bench-memory bench-runs
+.PHONY: bench bench-check bench-peers bench-gpu bench-inner-loop bench-real bench-claims bench-beyond bench-memory bench-runs
 
 help: ## show this list
 	@echo "make TARGET [PROFILE=smoke|demo|paper] [PYTHON=python3]"
@@ -58,6 +58,10 @@ bench-inner-loop: .venv/.test ## what of meta-learning is its inner loop; DATA_R
 bench-real: .venv/.test ## I-AUROC on real images, for the record of the book; DATA_ROOT=FOLDER CATEGORY=NAME
 	OMP_NUM_THREADS=1 $(PY) benchmarks/accuracy.py --data-root "$(DATA_ROOT)" --category $(CATEGORY) \
 	  --strategy plain soft comet comet+ --seeds 8 --copies --out benchmarks/real.json
+
+bench-claims: .venv/.test ## the runs that the ledger of claims judges, with 20 seeds (an hour)
+	$(PY) data_scripts/make_synthetic.py
+	OMP_NUM_THREADS=1 $(PY) benchmarks/claims.py --engine processes --out benchmarks/claims.json
 
 bench-beyond: .venv/.test ## all weightings on all stand-ins, for the record of the book (hours)
 	$(PY) data_scripts/make_synthetic.py

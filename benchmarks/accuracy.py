@@ -74,8 +74,8 @@ def main() -> int:
         clean = [s for s in ("plain", "comet", "comet+") if s in chosen.strategy]
         grids.append({**common, "strategy": clean})
     try:
-        if chosen.out is not None and chosen.out.exists():
-            real_record.read_record(chosen.out)  # now rather than after hours
+        if chosen.out is not None:
+            real_record.check(chosen.out)  # now rather than after hours
         rows = run(grids, store=chosen.store, engine=chosen.engine)
         rows = rows.assign(method=rows["strategy"].where(~rows["oracle"], ORACLE))
         report(rows)

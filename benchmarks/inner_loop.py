@@ -30,8 +30,8 @@ def main() -> int:
     chosen = parser.parse_args()
     base = {**grid(chosen), "contamination": chosen.contamination}
     try:
-        if chosen.out is not None and chosen.out.exists():
-            inner_loop.read_record(chosen.out)  # now rather than after hours
+        if chosen.out is not None:
+            inner_loop.check(chosen.out)  # now rather than after hours
         grids = inner_loop.grids([base])
         if chosen.epochs:
             # SimpleNet's training is bounded by its steps.

@@ -14,7 +14,7 @@ from pathlib import Path
 import idea
 import yaml
 
-from comet_core import inner_loop, real_record
+from comet_core import claims_record, inner_loop, real_record
 from comet_core.config import RunConfig, TrainingSettings
 from comet_core.detectors import make_detector
 from comet_core.evidence import DETECTORS
@@ -52,6 +52,7 @@ def generate(profile: str) -> dict[str, str]:
         "idea.html": idea.panels(),
         "launch.md": launch(),
         "ledger.md": ledger(BOOK / "notebooks" / "claims.ipynb"),
+        "recorded.md": recorded(ROOT / "benchmarks"),
         "real.md": real(ROOT / "benchmarks"),
         "settings.md": settings(),
         "comet_settings.md": comet_settings(),
@@ -94,6 +95,17 @@ def ledger(executed: Path) -> str:
                 if "\n:name: tab-claims\n" in text:
                     return text.replace("\n:name: tab-claims\n", "\n:name: tab-ledger\n") + "\n"
     return "The claims have not been computed yet; `make book` does it.\n"
+
+
+def recorded(records: Path) -> str:
+    """What the ledger says of the record of its runs with more seeds.
+
+    Args:
+        records: the folder in which it lies.
+    """
+    record = claims_record.read_record(records / "claims.json")
+    told = claims_record.findings(claims_record.judge(record))
+    return f"The same runs were made with more seeds, for a record of {record['made']}. {told}\n"
 
 
 def real(records: Path) -> str:

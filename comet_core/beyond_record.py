@@ -16,7 +16,6 @@ import pandas as pd
 
 from comet_core import beyond, records
 from comet_core.beyond import BEST, CLOSE, HARMLESS, ORACLE, PLAIN, SHARE, by_method
-from comet_core.errors import InputError
 from comet_core.evidence import DETECTORS, LEVEL
 from comet_core.names import data_names, enumerated, label
 from comet_core.tables import signed, two_decimals, whole_percent, with_interval
@@ -53,15 +52,8 @@ def told(rows: pd.DataFrame, samples: pd.DataFrame, name: str = "") -> pd.DataFr
 
 
 def check(path: Path) -> None:
-    """Whether runs can be added to a record.
-
-    Raises:
-        InputError: the file is another one, or has no folder to be made in.
-    """
-    if path.exists():
-        _read(path)
-    elif not path.parent.is_dir():
-        raise InputError(f"there is no folder '{path.parent}' for the record; make it first.")
+    """Whether runs can be added to a record; see `records.check`."""
+    records.check(path, TARGET, [*RUN, *MEASURED])
 
 
 def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
@@ -80,10 +72,6 @@ def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     records.add_rows(new, path, TARGET, about, RUN, by, names)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return records.read_record(path, TARGET, [*RUN, *MEASURED])
-
-
 def read_record(path: Path) -> dict[str, Any]:
     """The record; its rows are ready for `beyond.curves`, `gaps`, `harms`, `costs` and `overview`.
 
@@ -92,7 +80,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, or another one.
     """
-    record = _read(path)
+    record = records.read_record(path, TARGET, [*RUN, *MEASURED])
     rows = record["rows"].rename(columns={"name": "dataset"})
     rows = rows.assign(train_seconds=rows["seconds"], prior_seconds=0.0)
     return {**record, "rows": beyond.with_clean_oracle(rows)}

@@ -269,6 +269,11 @@ def read_record(path: Path) -> dict[str, Any]:
     return records.read_record(path, TARGET, {*COLUMNS, *MEASURED})
 
 
+def check(path: Path) -> None:
+    """Whether runs can be added to a record; see `records.check`."""
+    records.check(path, TARGET, {*COLUMNS, *MEASURED})
+
+
 def add(rows: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     """Add runs to a record; those that it has already are replaced.
 

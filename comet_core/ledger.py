@@ -104,14 +104,18 @@ def in_words(parts: pd.DataFrame) -> str:
     """How many claims have which verdict, and which parts speak against theirs."""
     found = verdicts(parts)["verdict"]
     counts = [_counted((found == one).sum(), one) for one in VERDICTS if (found == one).any()]
-    against = parts[parts["verdict"] == FAILS]
+    return f"Of {len(found)} claims: {', '.join(counts)}.{against(parts)}"
+
+
+def against(parts: pd.DataFrame) -> str:
+    """The parts that speak against their claims, as a sentence that follows another; or nothing."""
+    failed = parts[parts["verdict"] == FAILS]
     told = [
         f"{part['claim']}, {part['where']} ({part['measure']}, "
         f"{with_interval(Interval.of(part)) if part['seeds'] else _rounded(Interval.of(part))})"
-        for part in against.to_dict("records")
+        for part in failed.to_dict("records")
     ]
-    ending = f" These parts speak against: {'; '.join(told)}." if told else ""
-    return f"Of {len(found)} claims: {', '.join(counts)}.{ending}"
+    return f" These parts speak against: {'; '.join(told)}." if told else ""
 
 
 def hashes(parts: pd.DataFrame) -> str:

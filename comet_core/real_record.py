@@ -31,6 +31,11 @@ NAMES = (*DETECTORS, *METHODS)
 KEYS = ["category", "detector"]
 
 
+def check(path: Path) -> None:
+    """Whether runs can be added to a record; see `records.check`."""
+    records.check(path, TARGET, [*RUN, *MEASURED])
+
+
 def add(new: pd.DataFrame, path: Path, about: Mapping[str, Any]) -> None:
     """Add runs to a record; those that it has already are replaced.
 

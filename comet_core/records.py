@@ -46,6 +46,18 @@ def read_record(path: Path, target: str, columns: Iterable[str] = ()) -> dict[st
         ) from None
 
 
+def check(path: Path, target: str, columns: Iterable[str]) -> None:
+    """Whether rows can be added to a record: asked before hours of runs rather than after them.
+
+    Raises:
+        InputError: the file is another one, or has no folder to be made in.
+    """
+    if path.exists():
+        read_record(path, target, columns)
+    elif not path.parent.is_dir():
+        raise InputError(f"there is no folder '{path.parent}' for the record; make it first.")
+
+
 def add_rows(
     new: pd.DataFrame,
     path: Path,
