@@ -22,7 +22,7 @@ import pandas as pd
 
 from comet_core.datasets import load
 from comet_core.errors import InputError
-from comet_core.inspection import MEMBERS, STRATEGY, measure
+from comet_core.inspection import MEMBERS, SECOND, STRATEGY, measure
 
 
 def main() -> int:
@@ -36,12 +36,16 @@ def main() -> int:
     parser.add_argument(
         "--members", type=int, nargs="+", default=[MEMBERS], help="that are trained"
     )
+    parser.add_argument(
+        "--second", nargs="+", default=[SECOND], help='of another kind; "": none [differnet]'
+    )
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--profile", default="demo")
     chosen = parser.parse_args()
     try:
         dataset = load(chosen.dataset, chosen.data_root, chosen.category)
-        for strategy, members in product(chosen.strategy, chosen.members):
+        ways = product(chosen.strategy, chosen.members, chosen.second)
+        for strategy, members, second in ways:
             for seed in range(chosen.draws):
                 started = time.process_time()
                 with TemporaryDirectory() as aside:
@@ -52,10 +56,11 @@ def main() -> int:
                         seed,
                         strategy=strategy,
                         members=members,
+                        second=second or None,
                         profile=chosen.profile,
                     )
                 seconds = time.process_time() - started
-                how = {"strategy": strategy, "members": members, "draw": seed}
+                how = {"strategy": strategy, "members": members, "second": second, "draw": seed}
                 row = {**how, **told, "cpu_seconds": seconds}
                 print(pd.DataFrame([row]).to_string(index=False), flush=True)
     except InputError as error:

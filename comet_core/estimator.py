@@ -33,6 +33,7 @@ from comet_core.datasets.base import images as images_of
 from comet_core.datasets.listing import NO_IMAGE
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector
+from comet_core.ensembles import combined, geometric_mean, scale_of
 from comet_core.errors import InputError
 from comet_core.features import (
     Features,
@@ -44,11 +45,11 @@ from comet_core.features import (
     room,
 )
 from comet_core.names import readable
-from comet_core.prior import geometric_mean, prior_scores
+from comet_core.prior import prior_scores
 from comet_core.training import fit
 
-FORMAT = "comet-companion-2"
-SETTINGS, STATE = "model.json", "model.safetensors"
+FORMAT = "comet-companion-3"
+SETTINGS, STATE, SECOND = "model.json", "model.safetensors", "second"
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | NDArray[np.uint8]]
 """A folder, or image files, or arrays (H, W, 3) with values in 0..255; the latter two as a list or
@@ -72,8 +73,9 @@ class CoMet:
         profile: where the settings that are not given come from: "smoke", "demo" or "paper".
         options: settings of the detector, such as {"noise_std": 0.5}.
         members: so many detectors are trained, from seeds that count up from `seed`; a score is the
-            geometric mean of theirs, which depends less on chance (an ensemble: Lakshminarayanan et
-            al., NeurIPS 2017).
+            geometric mean of theirs, which depends less on chance; see `ensembles`.
+        second: name of a detector of another kind, or None. One of it is trained as well, and its
+            score counts as much as those of all members together. Maps are the members' alone.
         cache: folder of the feature cache, for images that come from files.
         strict: refuse unreadable files in training instead of leaving them out with a warning; in
             scoring they are refused in any case, since each score belongs to the image at its
@@ -85,12 +87,14 @@ class CoMet:
         scores_: (N,) anomaly scores of the training images by the trained model, >= 0.
         weights_: (N,) confidence in them, in (0, 1] (equation 2).
         threshold_: t of equation 1; new images above it are flagged by `predict`.
-        history_: one row an epoch of a member, named by its seed.
+        history_: one row an epoch of a member, named by its detector and seed.
         skipped_: files that could not be read; a saved model does not keep them.
 
     Raises:
         InputError: for a setting that does not exist or does not fit.
     """
+
+    _second: CoMet | None
 
     def __init__(
         self,
@@ -102,6 +106,7 @@ class CoMet:
         profile: str = "demo",
         options: dict[str, Any] | None = None,
         members: int = 1,
+        second: str | None = None,
         cache: str | os.PathLike[str] | None = None,
         strict: bool = False,
         **settings: Any,
@@ -112,13 +117,19 @@ class CoMet:
                 f"unknown setting '{unknown[0]}'; a training has "
                 f"{', '.join(TrainingSettings.model_fields)}."
             )
-        given = {"detector": detector, "strategy": strategy, "profile": profile, **settings}
-        given |= {"options": options or {}, "category": ""}
+        given = {"strategy": strategy, "profile": profile, "category": "", **settings}
         if backbone is not None:
             given["backbone"] = backbone
         if image_size is not None:
             given["image_size"] = image_size
-        self._set_up(RunConfig.from_profile(given), members, cache, strict)
+        own = {**given, "detector": detector, "options": options or {}}
+        self._set_up(RunConfig.from_profile(own), members, cache, strict)
+        if second == detector:
+            raise InputError(f"second = '{second}' is the detector itself; raise members instead.")
+        if second is not None:
+            other = RunConfig.from_profile({**given, "detector": second})
+            self._second = type(self).__new__(type(self))
+            self._second._set_up(other, 1, cache, strict)
 
     def _set_up(
         self,
@@ -132,6 +143,7 @@ class CoMet:
         self._config = config
         self.members = int(members)
         self._detectors = self._new_detectors()
+        self._second = None
         self._cache = None if cache is None else Path(cache)
         self._strict = strict
         self.spec: FeatureSpec = feature_spec(
@@ -156,10 +168,16 @@ class CoMet:
         """
         given = _given(images)  # once: an iterator has nothing for a second reading
         _require_once(given)
+        self._fit(given, progress)
+        return self
+
+    def _fit(self, given: Given, progress: bool, prior: torch.Tensor | None = None) -> None:
+        """`prior` are scores from before the training, if somebody has them already."""
         features = self._features(given, progress)
-        prior = prior_scores(
-            features.maps, self._config, lambda spec: self._features(given, progress, spec)
-        )
+        if prior is None:
+            prior = prior_scores(
+                features.maps, self._config, lambda spec: self._features(given, progress, spec)
+            )
         # A second fit starts from nothing, as the first did.
         self._detectors = self._new_detectors()
         found, histories = [], []
@@ -169,16 +187,33 @@ class CoMet:
                 detector, features.maps, features.ids, config, prior=prior, progress=progress
             )
             found.append(training.final.image_scores)
-            histories.append(training.history.assign(seed=seed))
-        scores = geometric_mean(found)
-        threshold = iqr_threshold(scores, self._config.kappa)
+            histories.append(training.history.assign(detector=config.detector, seed=seed))
+        if self._second is not None:
+            self._second._fit(given, progress, prior)
+            histories.append(self._second.history_)
+            if self._second.ids_ != features.ids:
+                raise InputError("images have changed while they were read; start again.")
+        self._own = geometric_mean(found)
         self.ids_: list[str] = features.ids
         self.skipped_: list[Skipped] = features.skipped
+        self.history_: pd.DataFrame = pd.concat(histories, ignore_index=True)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Set what follows from the scores of the training images."""
+        scores = (
+            self._own if self._second is None else self._with_second(self._own, self._second._own)
+        )
+        threshold = iqr_threshold(scores, self._config.kappa)
         self.scores_: NDArray[np.float64] = scores.numpy()
         self.weights_: NDArray[np.float64] = confidence_weights(scores, threshold).numpy()
         self.threshold_: float = threshold.item()
-        self.history_: pd.DataFrame = pd.concat(histories, ignore_index=True)
-        return self
+
+    def _with_second(self, own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Scores of images by both, on the scales of those of the training images."""
+        assert self._second is not None
+        scales = [scale_of(self._own), scale_of(self._second._own)]
+        return combined([own, others], scales)
 
     def score(self, images: Images) -> NDArray[np.float64]:
         """Anomaly scores (N,) of images, >= 0, in their order; higher is more anomalous.
@@ -186,8 +221,17 @@ class CoMet:
         Raises:
             InputError: an image cannot be read, or `fit` has not been called.
         """
-        each = zip(self._detectors, self._part_scores(images), strict=True)
-        return geometric_mean([one.image_scores(scores) for one, scores in each]).numpy()
+        self._require_fit()
+        given = _given(images)
+        own = self._score(given)
+        if self._second is None:
+            return own.numpy()
+        return self._with_second(own, self._second._score(given)).numpy()
+
+    def _score(self, given: Given) -> torch.Tensor:
+        """By the members alone."""
+        each = zip(self._detectors, self._part_scores(given), strict=True)
+        return geometric_mean([one.image_scores(scores) for one, scores in each])
 
     def predict(self, images: Images) -> NDArray[np.bool_]:
         """Which of N images, in their order, score above the threshold t of the training scores.
@@ -207,7 +251,8 @@ class CoMet:
         edge = self._config.image_size if size is None else size
         if not isinstance(edge, int | np.integer) or edge < 1:
             raise InputError(f"size = {size!r}: give the edge of the maps in pixels, 1 or more.")
-        part_scores = geometric_mean(self._part_scores(images)).float()
+        self._require_fit()
+        part_scores = geometric_mean(self._part_scores(_given(images))).float()
         maps = self._detectors[0].anomaly_maps(part_scores, edge)
         if maps is None:
             raise InputError(
@@ -219,15 +264,23 @@ class CoMet:
     def ranking(self) -> pd.DataFrame:
         """The training images from most to least suspicious: id, score, weight, flagged.
 
-        Images of equal scores, such as copies, keep the order in which they came.
+        Images of equal scores, such as copies, keep the order in which they came. Where there is a
+        second detector, two more columns, named by the detectors, hold the score by each alone in
+        units of its own threshold, so that 1 is where it would flag the image.
         """
         self._require_fit()
         table = pd.DataFrame({"id": self.ids_, "score": self.scores_, "weight": self.weights_})
         table["flagged"] = table["score"] > self.threshold_
+        if self._second is not None:
+            for one in (self, self._second):
+                own = one._own / iqr_threshold(one._own, self._config.kappa)
+                table[one._config.detector] = own.numpy()
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model to a folder: settings as JSON, numbers as safetensors.
+
+        A second detector lies in a folder within.
 
         The folder appears whole or not at all; an existing one is replaced.
 
@@ -261,7 +314,7 @@ class CoMet:
             for member, detector in enumerate(self._detectors)
             for name, value in detector.state_dict().items()
         }
-        tensors["scores"] = torch.from_numpy(self.scores_)
+        tensors["scores"] = self._own
         # Not by `save_file`, which makes a file for its owner alone.
         content = save({k: v.contiguous() for k, v in tensors.items()})
         described = {
@@ -269,13 +322,16 @@ class CoMet:
             "settings": self._config.model_dump(mode="json", exclude={"data_root"}),
             "members": self.members,
             "grid": list(self._detectors[0].grid),
-            "threshold": self.threshold_,
+            "second": self._second is not None,
             "ids": self.ids_,
             "history": self.history_.to_dict(orient="list"),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         (folder / STATE).write_bytes(content)
         (folder / SETTINGS).write_text(json.dumps(described, indent=1), encoding="utf-8")
+        if self._second is not None:
+            (folder / SECOND).mkdir()
+            self._second._write(folder / SECOND)
 
     @classmethod
     def load(
@@ -313,11 +369,11 @@ class CoMet:
                 detector.load_state_dict(state)
                 detector.grid = (int(rows), int(columns))
             model.ids_, model.skipped_ = list(described["ids"]), []
-            scores = tensors["scores"]
-            model.scores_ = scores.numpy()
-            model.threshold_ = float(described["threshold"])
-            model.weights_ = confidence_weights(scores, model.threshold_).numpy()
+            model._own = tensors["scores"]
             model.history_ = pd.DataFrame(described["history"])
+            if described["second"]:
+                model._second = cls.load(source / SECOND, cache=cache, strict=strict)
+            model._weigh()
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"there is no model in '{source}'; check the path.") from None
         except InputError:
@@ -328,10 +384,9 @@ class CoMet:
             ) from None
         return model
 
-    def _part_scores(self, images: Images) -> list[torch.Tensor]:
+    def _part_scores(self, given: Given) -> list[torch.Tensor]:
         """Scores (N, P) of the images' parts by each member."""
-        self._require_fit()
-        features = self._features(_given(images), progress=False, complete=True)
+        features = self._features(given, progress=False, complete=True)
         return [detector.map_scores(features.maps) for detector in self._detectors]
 
     def _require_fit(self) -> None:

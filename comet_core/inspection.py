@@ -28,14 +28,17 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
-from comet_core.names import label, readable
+from comet_core.names import enumerated, label, readable
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
 MEMBERS = 3
 """So many detectors are trained unless another number is asked for. A single one ranks by chance as
 well: where 75 of 833 magnetic tiles are defective, one has an average precision of 0.34 and three
-have 0.41, in the mean of three draws (`benchmarks/triage.py --members 1 3`)."""
+have 0.41, in the mean of three draws (`benchmarks/triage.py --second "" --members 1 3`)."""
+SECOND = "differnet"
+"""A detector of another kind that has as much of a say: it looks at whole images where SimpleNet
+looks at patches. On the tiles the average precision is 0.59 with it (`--second "" differnet`)."""
 FEWEST = 4
 """With three images equation 1 cannot flag any at kappa = 1.5, whatever their scores."""
 MAP_SIZE = 128
@@ -52,7 +55,8 @@ class Inspection:
     Attributes:
         folder: the images' folder.
         table: one row an image, the most suspicious first: rank (from 1), path (below the folder,
-            with forward slashes), score (>= 0), weight in (0, 1], flagged (score above t), and
+            with forward slashes), score (>= 0), weight in (0, 1], flagged (score above t), where
+            there is a second detector a column for each of both, see `CoMet.ranking`, and
             peak_x, peak_y, where its map is highest, in pixels of the upright image from its left
             and its top.
         threshold: t of equation 1.
@@ -61,6 +65,7 @@ class Inspection:
         level: equation 1 on the peaks of all maps; what lies above it is encircled.
         skipped: files that were left out, and why.
         detector: its name.
+        second: name of the detector of another kind, if there is one.
         model: the trained model, to score other images with.
     """
 
@@ -72,6 +77,7 @@ class Inspection:
     level: float
     skipped: list[Skipped]
     detector: str
+    second: str | None
     model: CoMet
 
     @property
@@ -88,9 +94,11 @@ class Inspection:
         """One line that says what this was made from: goes under every figure."""
         first, last = self.settings.seed, self.settings.seed + self.model.members - 1
         seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
+        names = [self.detector, *([self.second] if self.second else [])]
         return (
             f"{source} · {len(self.table)} images, {self.flagged} flagged · "
-            f"{label(self.detector)}, {label(self.settings.strategy)} · {seeds}"
+            f"{enumerated([label(name) for name in names])}, {label(self.settings.strategy)} · "
+            f"{seeds}"
         )
 
 
@@ -100,6 +108,7 @@ def inspect_folder(
     strategy: str = STRATEGY,
     detector: str = "simplenet",
     members: int = MEMBERS,
+    second: str | None = SECOND,
     maps: int = 60,
     without: str | os.PathLike[str] | Collection[str | os.PathLike[str]] = (),
     strict: bool = False,
@@ -115,6 +124,8 @@ def inspect_folder(
         strategy: see `training`.
         detector: one that has anomaly maps.
         members: so many are trained, and their scores averaged; see `CoMet`.
+        second: a detector of another kind whose score counts as much, or None; see `CoMet`. None
+            where it is `detector`.
         maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
             are flagged in any case, up to `ALL_FLAGGED`.
         without: a list that an earlier report on the folder saved, or several; what is marked
@@ -127,7 +138,8 @@ def inspect_folder(
         InputError: no such folder, fewer than four readable images, a setting that does not fit,
             a detector without anomaly maps, or a list that is none or of another folder.
     """
-    model = CoMet(detector, strategy, members=members, strict=strict, **settings)
+    second = None if second == detector else second
+    model = CoMet(detector, strategy, members=members, second=second, strict=strict, **settings)
     root = Path(folder).expanduser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`
@@ -163,6 +175,8 @@ def inspect_folder(
             "flagged": ranking["flagged"],
         }
     )
+    if second is not None:
+        table[[detector, second]] = ranking[[detector, second]]
     table[["peak_x", "peak_y"]] = places
     return Inspection(
         folder=root,
@@ -173,6 +187,7 @@ def inspect_folder(
         level=level.item(),
         skipped=[*dataset.skipped, *marked, *model.skipped_],
         detector=detector,
+        second=second,
         model=model,
     )
 

@@ -13,14 +13,15 @@
 |               | image and its place             |                                                |
 | `crossfit`    | of models trained on other folds| readmission until nothing changes              |
 | `core`        | `mutual`, then the model's      | start from the least strange, then readmission |
-| `trimmed`     | of several SimpleNets, averaged | 1, and 0 for the strangest quarter             |
+| `trimmed`     | of SimpleNets and a DifferNet   | 1, and 0 for the strangest quarter             |
 
 The functions are in `comet_core.weighting`. `contrast` is the rule of `comet+`: on the stand-ins it
 finds more of the dirt than `mutual` and keeps more of the odd but nominal images. `core` leaves out
 a quarter to begin with and helps where dirt hides among odd nominal images, at a price where there
 is none. `trimmed` (after least trimmed squares: Rousseeuw, 1984) never takes its quarter back. Its
-scores are the best at finding dirt that has no patches that stand out, since what a single training
-does not happen to learn averages out; it takes five times the training, and much the same price.
+scores are the best at finding dirt of whatever kind: what a single training does not happen to
+learn averages out, and where patches tell nothing the whole image may. It takes five trainings
+more, and much the same price.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 writes to the folder `report`
 
     report.html        to look through, mark and print; self-contained
-    ranking.csv        rank, path, score, weight, flagged, peak_x, peak_y; one row an image
+    ranking.csv        rank, path, score, weight, flagged, simplenet, differnet, peak_x, peak_y; one
+                       row an image; beyond 1 either detector alone would flag it
     contact_sheet.jpg  the most suspicious images with outlines of what is strange
     score_curve.svg    all scores in order, and the cut at t
     maps/0001.png, ... anomaly maps of the most suspicious images, by rank
@@ -43,7 +44,15 @@ from comet_core.datasets import categories, load
 from comet_core.errors import InputError
 from comet_core.figures import house_style
 from comet_core.images import image_shape
-from comet_core.inspection import MEMBERS, STRATEGY, Inspection, found, inspect_folder, measure
+from comet_core.inspection import (
+    MEMBERS,
+    SECOND,
+    STRATEGY,
+    Inspection,
+    found,
+    inspect_folder,
+    measure,
+)
 from comet_core.names import readable
 from comet_core.report_place import (
     CURVE,
@@ -278,6 +287,12 @@ def main(arguments: list[str] | None = None) -> int:
         default=MEMBERS,
         help=f"detectors that are trained and averaged, for a steadier order (default: {MEMBERS})",
     )
+    parser.add_argument(
+        "--second",
+        default=SECOND,
+        help='detector of another kind that has as much of a say as all members; "": none, which '
+        f"takes half of the time (default: {SECOND})",
+    )
     parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -302,6 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
             kappa=chosen.kappa,
             seed=chosen.seed,
             members=chosen.members,
+            second=chosen.second or None,
             profile=chosen.profile,
             image_size=chosen.image_size,
         )

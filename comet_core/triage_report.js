@@ -114,6 +114,7 @@
     dialog.querySelector(".look").replaceChildren(stage ? stage.cloneNode(true) : "no picture here");
     dialog.querySelector(".rank").textContent = `Rank ${number} of ${cards.length}`;
     dialog.querySelector(".score").textContent = card.querySelector(".score").textContent;
+    dialog.querySelector(".why").textContent = card.querySelector(".why")?.textContent ?? "";
     dialog.querySelector(".name").textContent = `${path} · weight ${weight.toPrecision(3)}` +
       (t > 1 ? " · above the cut" : " · below the cut");
     dialog.querySelector("a").href = card.dataset.file;

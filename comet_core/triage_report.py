@@ -31,7 +31,7 @@ from comet_core.errors import InputError
 from comet_core.figures_triage import outlines, ratio, summit
 from comet_core.images import read_fitted
 from comet_core.inspection import Inspection
-from comet_core.names import readable
+from comet_core.names import enumerated, label, readable
 
 MARK = '<meta name="generator" content="CoMet companion: search">'
 """By which a report is known for one, in the head of its page."""
@@ -42,6 +42,8 @@ LARGE, SMALL = 480, 112
 BUDGET = 12_000_000
 """Bytes of pictures after which images are listed by name only."""
 HEAT = 64
+ODD = {"simplenet": "in places", "memory_bank": "in places", "differnet": "as a whole"}
+"""What a detector looks at."""
 
 
 def render(seen: Inspection, out: Path, *, source: str = "", budget: int = BUDGET) -> str:
@@ -106,14 +108,23 @@ def _card(seen: Inspection, row: Any, out: Path, picture: str, *, verdict: bool)
     file = escape(_link(seen.folder / row.path, out), quote=True)
     score = ratio(row.score / seen.threshold) if seen.threshold > 0 else f"{row.score:.3g}"
     extra = _verdict(row.rank) if verdict else ""
+    why = f'<span class="why">{_why(seen, row)}</span>' if verdict else ""
     return (
         f'<li class="card{" flagged" * bool(row.flagged)}" id="i{row.rank}" '
         f'data-rank="{row.rank}" data-file="{file}">'
         f'<button type="button" class="look" aria-label="Enlarge image {row.rank}, {name}">'
         f'{picture}</button><div class="told"><span class="top"><span class="rank">{row.rank}'
         f'</span><span class="score">{escape(score)}</span></span>'
-        f'<span class="name" title="{escape(row.path, quote=True)}">{name}</span></div>{extra}</li>'
+        f'<span class="name" title="{escape(row.path, quote=True)}">{name}</span>{why}</div>{extra}'
+        "</li>"
     )
+
+
+def _why(seen: Inspection, row: Any) -> str:
+    """Which of two detectors would flag the image by itself, in words; nothing where none would."""
+    alone = [name for name in (seen.detector, seen.second) if getattr(row, str(name), 0) > 1]
+    told = [ODD.get(str(name), f"to {label(str(name))}") for name in alone]
+    return f"odd {enumerated(told)}" if told else ""
 
 
 def _verdict(rank: int | str) -> str:

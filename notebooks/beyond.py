@@ -54,7 +54,7 @@ everywhere = beyond_record.read_record(notebook.find_record("beyond.json", recor
 # | *crossfit* | of models trained on the other folds, which have not seen the image | *readmission*, until nothing changes |
 # | *mutual* | from before training: how far an image's strangest patches are from those of all other images | *readmission*, until nothing changes |
 # | *core* | first mutual, then of the model | starts from the three quarters that look most alike, then *readmission* |
-# | *trimmed* | of four SimpleNets that were trained as CoMet+ is, from different seeds, averaged | 0 for the quarter that scores highest, else 1 |
+# | *trimmed* | of four SimpleNets and a DifferNet that were trained as CoMet+ is, averaged | 0 for the quarter that scores highest, else 1 |
 # | *CoMet+* | mutual, each patch against what is usual at its place and in its image | *readmission*, until nothing changes; what *mutual* finds far out goes as well |
 #
 # The mutual score is that of MuSc {cite}`li2024musc`, reduced to what a laptop does in seconds.
@@ -129,7 +129,7 @@ notebook.show_table(
 # *Time* is that of training and of the scores from before it, in units of plain training; *crossfit*
 # trains a model for each fold on top. To save time two are not run unless `weightings` asks for them:
 # *annealed*, which in the record below is seldom better than *sharpened* and in places far worse, and
-# *trimmed*, which takes five times the training.
+# *trimmed*, which takes five trainings more.
 #
 # ## On every data set
 #

@@ -9,9 +9,10 @@
 # ```
 #
 # All the images go into the training, the defective ones included, and each gets a score for how unlike
-# the others it is. Several detectors (`members`) are trained, from different seeds, and their scores
-# averaged, since a single one ranks by chance as well. The most suspicious come first, with the place that makes them so; a
-# cut says where the unusual begins.
+# the others it is. Several detectors are trained and their scores averaged: three SimpleNets (`members`), which
+# look for odd patches, from different seeds, since a single one ranks by chance as well; and a DifferNet
+# (`second`), which looks at the whole image and has as much of a say as they have together. The most suspicious
+# come first, with the place whose patches are strangest; a cut says where the unusual begins.
 #
 # Run without a folder, as for this page, the notebook makes a *mixture*: good images of a synthetic
 # stand-in and some defective ones, shuffled into one folder under names that tell nothing. There the
@@ -29,6 +30,7 @@ category: str = "bottle_cap"  # of the stand-in that the mixture is made of
 defective: int = 12  # defective images in the mixture
 seed: int = 0  # of the training, and of the mixture
 members: int = 3  # detectors that are trained, from one seed each, and averaged: a steadier order
+second: str = "differnet"  # detector of another kind with as much of a say; empty: none, which takes half the time
 profile: str = "demo"  # size of the training: smoke, demo or paper
 strict: bool = False  # stop at an unreadable file, or leave it out and say so
 
@@ -63,6 +65,7 @@ seen = triage.triage(
     source=source,
     seed=seed,
     members=members,
+    second=second or None,
     profile=profile,
     strict=strict,
 )
@@ -138,6 +141,7 @@ if truth is not None and (truth["truth"] == "anomalous").any():
 if not images:
     root = notebook.find_data("mvtec_ad")
     options = {"strategy": strategy, "kappa": kappa, "profile": profile, "members": members}
+    options |= {"second": second or None}
     options["image_size"] = image_size or None
     table = triage.survey(root, defective, Path(out).expanduser() / "mixtures", seed, **options)
     notebook.show_table(table, "Synthetic stand-in: what is found, one draw each", "tab-survey", 2)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as PillowImage
 
 from comet_core import CoMet
+from comet_core.ensembles import combined, scale_of
 from comet_core.errors import InputError
 
 
@@ -102,6 +104,36 @@ def test_members_are_trained_from_their_own_seeds_and_averaged(tmp_path: Path) -
     again = CoMet.load(both.save(tmp_path / "m"))
     assert again.members == 2
     assert np.array_equal(again.score(new), both.score(new))
+
+
+def test_a_second_detector_has_as_much_of_a_say(tmp_path: Path) -> None:
+    images = draw(12, 1, size=64)
+    common = {"strategy": "comet+", "profile": "smoke", "image_size": 64, "epochs": 2, "seed": 5}
+    both = CoMet(members=2, second="differnet", **common).fit(iter(images))
+    first = CoMet(members=2, **common).fit(images)
+    other = CoMet("differnet", **common).fit(images)
+    each = [torch.from_numpy(one.scores_) for one in (first, other)]
+    scales = [scale_of(one) for one in each]
+    assert np.allclose(both.scores_, combined(each, scales).numpy())
+    ranking = both.ranking().sort_values("id", key=lambda one: one.astype(int))
+    for name, one in (("simplenet", first), ("differnet", other)):
+        assert np.allclose(ranking[name], one.scores_ / one.threshold_)
+    assert "simplenet" not in first.ranking()
+    told = both.history_.groupby(["detector", "seed"]).size()
+    assert dict(told) == {("differnet", 5): 2, ("simplenet", 5): 2, ("simplenet", 6): 2}
+    new = draw(3, 1, size=64)
+    each = [torch.from_numpy(one.score(new)) for one in (first, other)]
+    assert np.allclose(both.score(iter(new)), combined(each, scales).numpy())
+    assert np.array_equal(both.anomaly_map(new), first.anomaly_map(new))
+    folder = both.save(tmp_path / "both")
+    again = CoMet.load(folder)
+    assert np.array_equal(again.score(new), both.score(new))
+    assert again.ranking().equals(both.ranking()) and again.threshold_ == both.threshold_
+    (folder / "second" / "model.json").unlink()
+    with pytest.raises(InputError, match=r"no model in .*second"):
+        CoMet.load(folder)
+    with pytest.raises(InputError, match="raise members instead"):
+        CoMet(second="simplenet")
 
 
 @pytest.mark.parametrize("members", [0, 1.5, "3"])

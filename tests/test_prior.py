@@ -8,8 +8,9 @@ import torch
 from comet_core import prior
 from comet_core.config import RunConfig
 from comet_core.detectors import make_detector
+from comet_core.ensembles import combined, geometric_mean, scale_of
 from comet_core.features import Features, FeatureSpec
-from comet_core.prior import APART, geometric_mean, prior_scores
+from comet_core.prior import APART, prior_scores
 from comet_core.training import fit
 
 COUNT = 16
@@ -30,38 +31,51 @@ def config(detector: str = "simplenet", **changes: object) -> RunConfig:
     return RunConfig.from_profile({**values, **changes})
 
 
-def test_geometric_means_keep_zeros_and_go_place_by_place() -> None:
-    found = geometric_mean([torch.tensor([1.0, 0.0, 9.0]), torch.tensor([4.0, 5.0, 9.0])])
-    assert found.tolist() == pytest.approx([2.0, 0.0, 9.0])
+@pytest.fixture(scope="module")
+def pooled() -> dict[str, torch.Tensor]:
+    """Views of the same images, of which the last two and the first are strange altogether."""
+    found = torch.randn(COUNT, 2, 12, generator=torch.Generator().manual_seed(1))
+    found[[0, -2, -1]] += 5
+    return {"pooled": found}
 
 
-def test_members_are_trained_as_comet_plus_and_averaged(
-    maps: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+def test_both_detectors_judge_as_comet_plus_and_count_alike(
+    maps: dict[str, torch.Tensor],
+    pooled: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prior, "MEMBERS", 2)
+    monkeypatch.setattr(prior, "MEMBERS", {"simplenet": 2, "differnet": 1})
     own = config()
     plus = own.model_copy(update={"strategy": "comet+", "weighting": None})
     first = prior_scores(maps, plus, lambda spec: pytest.fail("nothing else is needed"))
-    each = []
-    for member in (1, 2):
-        seeded = plus.model_copy(update={"seed": 3 + member * APART})
-        training = fit(
-            make_detector("simplenet", own.options),
-            maps,
-            [str(i) for i in range(COUNT)],
-            seeded,
-            prior=first,
-        )
-        each.append(training.final.image_scores)
-    assert not torch.allclose(*each)
-    found = prior_scores(maps, own, lambda spec: pytest.fail("nothing else is needed"))
-    assert found is not None
-    assert torch.allclose(found, geometric_mean(each).float())
+    ids = [str(i) for i in range(COUNT)]
+
+    def scores(config: RunConfig, maps: dict[str, torch.Tensor], member: int) -> torch.Tensor:
+        seeded = config.model_copy(update={"seed": 3 + member * APART})
+        detector = make_detector(config.detector, config.options)
+        return fit(detector, maps, ids, seeded, prior=first).final.image_scores
+
+    patches = [scores(plus, maps, member) for member in (1, 2)]
+    assert not torch.allclose(*patches)
+    # The other detector has the settings of the profile demo, and the run's own size and seed.
+    other = {"detector": "differnet", "category": "", "image_size": 64, "strategy": "comet+"}
+    whole = scores(RunConfig.from_profile({**other, "seed": 3}), pooled, 1)
+    asked: list[FeatureSpec] = []
+
+    def features_of(spec: FeatureSpec) -> Features:
+        asked.append(spec)
+        return Features(ids=ids, maps=pooled)
+
+    found = prior_scores(maps, own, features_of)
+    assert found is not None and [spec.pool for spec in asked] == [True]
+    both = [geometric_mean(patches), whole]
+    assert torch.allclose(found, combined(both, [scale_of(one) for one in both]).float())
     assert set(found.topk(2).indices.tolist()) == {COUNT - 2, COUNT - 1}
+    assert whole[0] > whole.quantile(0.75)  # it has a say, and is no more than half of it
 
 
 def test_the_strangest_quarter_is_left_out_of_a_detector_without_patches(
-    maps: dict[str, torch.Tensor],
+    maps: dict[str, torch.Tensor], pooled: dict[str, torch.Tensor]
 ) -> None:
     """The maps are extracted for it, at the run's size."""
     run = config("differnet")
@@ -71,9 +85,8 @@ def test_the_strangest_quarter_is_left_out_of_a_detector_without_patches(
         asked.append(spec)
         return Features(ids=[str(i) for i in range(COUNT)], maps=maps)
 
-    pooled = {"pooled": torch.randn(COUNT, 2, 12)}
     scores = prior_scores(pooled, run, features_of)
-    assert [spec.sizes for spec in asked] == [(64,)]
+    assert {spec.sizes for spec in asked} == {(64,)} and not any(spec.pool for spec in asked)
     ids = [str(i) for i in range(COUNT)]
     training = fit(make_detector("differnet", run.options), pooled, ids, run, prior=scores)
     assert training.used.sum() == 12 and not training.used[-2:].any()

@@ -76,10 +76,24 @@ def test_what_was_left_out_is_told(seen: Inspection) -> None:
 
 def test_the_list_is_what_was_found(seen: Inspection, out: Path) -> None:
     written = pd.read_csv(out / triage.RANKING)
-    columns = ["rank", "path", "score", "weight", "flagged", "peak_x", "peak_y"]
+    each = ["simplenet", "differnet"]
+    columns = ["rank", "path", "score", "weight", "flagged", *each, "peak_x", "peak_y"]
     assert written.columns.tolist() == columns
     pd.testing.assert_frame_equal(written, seen.table, rtol=1e-5, check_dtype=False)
     assert (written["weight"] < 1).tolist() == written["flagged"].tolist()
+
+
+def test_the_report_says_which_detector_finds_an_image_odd(seen: Inspection, page: str) -> None:
+    """Either, both or none, of those that are shown large."""
+    told = re.findall(r'<span class="why">([^<]*)</span>', page)
+    words = {(1, 1): "odd in places and as a whole", (1, 0): "odd in places"}
+    words |= {(0, 1): "odd as a whole", (0, 0): ""}
+    alone = zip(seen.table["simplenet"] > 1, seen.table["differnet"] > 1, strict=True)
+    expected = [words[int(a), int(b)] for a, b in alone][:SHOWN]
+    assert told[: len(expected)] == expected and expected[0].startswith("odd in places")
+    one = replace(seen, second=None, table=seen.table.drop(columns=["simplenet", "differnet"]))
+    assert '<span class="why"></span>' in triage_report.render(one, seen.folder.parent / "out")
+    assert "odd in places" not in triage_report.render(one, seen.folder.parent / "out")
 
 
 def test_all_files_are_there_and_nothing_else(seen: Inspection, out: Path) -> None:

@@ -1,0 +1,64 @@
+"""Several detectors as one: their scores averaged, by ratio.
+
+What a single training does or does not happen to learn averages out over trainings from different
+seeds (deep ensembles: Lakshminarayanan et al., NeurIPS 2017), and what detectors of one kind cannot
+see another kind may: SimpleNet looks at patches, DifferNet at whole images. Scores are compared by
+their ratios, so means are geometric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Scale(NamedTuple):
+    """Median and interquartile range of the logarithms of scores."""
+
+    median: float
+    spread: float
+
+
+def geometric_mean(scores: Sequence[Tensor]) -> Tensor:
+    """Of scores >= 0 by several detectors of one kind, place by place and in double precision.
+
+    A score that is 0 stays so.
+    """
+    return torch.stack([one.double() for one in scores]).log().mean(0).exp()
+
+
+def scale_of(scores: Tensor) -> Scale:
+    """The scale of scores (N,) >= 0; 0 counts as the smallest positive score.
+
+    Where the half of them in the middle is equal, the spread is 1.
+    """
+    logs = _logs(scores)
+    low, median, high = torch.quantile(logs, logs.new_tensor([0.25, 0.5, 0.75])).tolist()
+    return Scale(median, high - low if high > low else 1.0)
+
+
+def combined(scores: Sequence[Tensor], scales: Sequence[Scale]) -> Tensor:
+    """Geometric mean of scores by detectors of different kinds, in double precision.
+
+    Before, the logarithms of each are shifted and stretched to the first one's scale, so that all
+    count alike: the scores of a flow differ by less than those of patches.
+
+    Args:
+        scores: by each detector, (N,), >= 0, of the same images.
+        scales: of each detector's scores of its training images.
+    """
+    first = scales[0]
+    each = [
+        (_logs(some) - scale.median) / scale.spread
+        for some, scale in zip(scores, scales, strict=True)
+    ]
+    return (first.median + first.spread * torch.stack(each).mean(0)).exp()
+
+
+def _logs(scores: Tensor) -> Tensor:
+    positive = scores[scores > 0]
+    lowest = positive.min() if len(positive) else torch.ones(())
+    return scores.double().clamp(min=lowest.double().item()).log()
