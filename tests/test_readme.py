@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from comet_core import beyond, beyond_record, inner_loop, real_record
+from comet_core import beyond, beyond_record, claims, claims_record, inner_loop, real_record
 from comet_core.names import label
 from comet_core.statistics import Interval
 from comet_core.tables import whole_percent
@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL = real_record.read_record(ROOT / "benchmarks" / "real.json")["rows"]
 BEYOND = beyond_record.read_record(ROOT / "benchmarks" / "beyond.json")["rows"]
 INNER = inner_loop.read_record(ROOT / "benchmarks" / "inner_loop.json")["rows"]
+CLAIMS = claims_record.judge(claims_record.read_record(ROOT / "benchmarks" / "claims.json"))
 
 
 def table(first: str) -> pd.DataFrame:
@@ -37,6 +38,18 @@ def level_and_method(column: str) -> tuple[float, str]:
 
 def of(found: Interval) -> str:
     return f"{found.mean:+.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def test_the_table_of_claims() -> None:
+    printed = table("| claim of the paper")
+    found = claims_record.beside(CLAIMS, CLAIMS).set_index("claim")
+    assert list(printed.index) == list(found.index) and len(printed) == 6
+    for claim, line in printed.iterrows():
+        assert line.tolist() == found.loc[claim].tolist()[1:], claim
+    last = CLAIMS.loc[CLAIMS["claim"] == claims.ARITHMETIC, "verdict"]
+    assert set(last) == {"holds"}  # as the sentence before the table says
+    fall = CLAIMS[(CLAIMS["claim"] == "C3") & CLAIMS["where"].str.endswith("SimpleNet")]
+    assert (100 * fall["mean"].abs()).round(1).tolist() == [5.9, 4.7, 9.1, 7.1]
 
 
 def test_the_table_of_real_images() -> None:
