@@ -92,6 +92,9 @@ notebook.show(
 notebook.show_table(seen.table.head(10), "The first ten rows of the list", "tab-ranking")
 
 # %% [markdown]
+# `score` is that of all detectors together; `simplenet` and `differnet` are the scores of either kind alone, in units
+# of its own cut: beyond 1 it would flag the image by itself. `peak_x` and `peak_y` say where the strangest patch lies.
+#
 # ## Where the cut falls
 #
 # The cut is the $t$ of equation {eq}`eq-threshold`, from the quartiles of all scores. If the curve has a
