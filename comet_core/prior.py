@@ -88,12 +88,11 @@ def averaged(maps: Maps, config: RunConfig, prior: Tensor | None, members: int) 
 
 def _patches(maps: Maps, config: RunConfig, features_of: Callable[[FeatureSpec], Features]) -> Maps:
     """The maps of the two finest layers; extracted for a detector that keeps pooled features."""
-    return features_of(_spec(config, "simplenet")).maps if "pooled" in maps else maps
+    return features_of(_spec(_cleaner(config, "simplenet"))).maps if "pooled" in maps else maps
 
 
-def _spec(config: RunConfig, name: str | None = None) -> FeatureSpec:
-    options = config.options if name is None else {}
-    detector = make_detector(name or config.detector, options)
+def _spec(config: RunConfig) -> FeatureSpec:
+    detector = make_detector(config.detector, config.options)
     return feature_spec(detector, config.backbone, config.image_size)
 
 

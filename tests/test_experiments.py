@@ -390,8 +390,10 @@ def test_collect_on_the_command_line(tmp_path, capsys):
         assert main(["collect", "--store", str(tmp_path / "s"), "--csv", str(place)]) == 2
         assert f"cannot be written to '{place}'" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "s", "taken"]
-    assert main(["collect", "--store", str(tmp_path / "none")]) == 0
+    assert main(["collect", "--store", str(tmp_path / "taken")]) == 0
     assert "no runs" in capsys.readouterr().out
+    assert main(["collect", "--store", str(tmp_path / "none")]) == 2
+    assert f"there is no store '{tmp_path / 'none'}'" in capsys.readouterr().err
 
 
 # -- the pipeline itself ---------------------------------------------------------------------------

@@ -339,7 +339,9 @@ def test_what_was_left_out_is_counted_above_and_listed_below(page: str) -> None:
 
 
 def test_links_lead_to_the_images(page: str, out: Path) -> None:
-    for address in re.findall(r'data-file="([^"]+)"', page):
+    addresses = re.findall(r'data-file="([^"]+)"', page)
+    assert len(addresses) == 20
+    for address in addresses:
         assert (out / unquote(address)).is_file()
 
 
