@@ -56,7 +56,7 @@ def main() -> int:
                         seed,
                         strategy=strategy,
                         members=members,
-                        second=second or None,
+                        second=second,
                         profile=chosen.profile,
                     )
                 seconds = time.process_time() - started

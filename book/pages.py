@@ -105,7 +105,8 @@ def recorded(records: Path) -> str:
     """
     record = claims_record.read_record(records / "claims.json")
     told = claims_record.findings(claims_record.judge(record))
-    return f"The same runs were made with more seeds, for a record of {record['made']}. {told}\n"
+    made = f"for a record of {record['made']}"
+    return f"The runs of the demo book were made with more seeds, {made}. {told}\n"
 
 
 def real(records: Path) -> str:

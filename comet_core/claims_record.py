@@ -15,6 +15,7 @@ import pandas as pd
 
 from comet_core import claims, ledger, notebook, records, tables
 from comet_core.claims import ARITHMETIC, FAILS, HOLDS, NOT_RUN, UNDECIDED
+from comet_core.errors import InputError
 from comet_core.evidence import DETECTORS
 from comet_core.names import enumerated
 
@@ -51,10 +52,15 @@ def add(
         made: when and where the rows were made.
 
     Raises:
-        InputError: the file is another one.
+        InputError: the file is another one, or a record of other data: of real images and not of
+            stand-ins, or of another number of them, which must not be averaged.
     """
     rows = pd.concat([comparison.assign(grid=COMPARISON), curves.assign(grid=CURVES)])
     rows = rows.reindex(columns=COLUMNS).round(dict.fromkeys(MEASURED, 5))
+    if path.exists() and _kinds(read_record(path)["rows"]) != _kinds(rows):
+        raise InputError(
+            f"'{path}' is a record of other data; name another file for that of these runs."
+        )
     records.add_rows(rows, path, TARGET, made, RUN, names=NAMES)
 
 
@@ -65,6 +71,12 @@ def read_record(path: Path) -> dict[str, Any]:
         InputError: no such file, or another one.
     """
     return records.read_record(path, TARGET, COLUMNS)
+
+
+def _kinds(rows: pd.DataFrame) -> set[tuple[float, float]]:
+    """Whether images are drawn, and to how many of them trainings are limited."""
+    told = rows[["synthetic", "train_limit"]].astype(float).fillna(-1)
+    return set(told.itertuples(index=False, name=None))
 
 
 def described(record: Mapping[str, Any]) -> str:
@@ -90,8 +102,8 @@ def beside(few: pd.DataFrame, many: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "claim": here["claim"],
-            _seeds(few): here["verdict"],
-            f"{_seeds(many)}, recorded": there["verdict"],
+            f"here, {_seeds(few)}": here["verdict"],
+            f"recorded, {_seeds(many)}": there["verdict"],
             "effect in the record, points": there["effect, points"],
             "its parts": there["parts"],
         }
@@ -114,7 +126,8 @@ def findings(many: pd.DataFrame) -> str:
         names = list(table.loc[table["verdict"] == verdict, "claim"])
         if names:
             told.append(f"{enumerated(names)} {several if len(names) > 1 else one}")
-    return f"With {_seeds(many)}, {enumerated(told)}.{ledger.against(many)}"
+    data = enumerated(claims.union(table["data"]))
+    return f"On {data} with {_seeds(many)}, {enumerated(told)}.{ledger.against(many)}"
 
 
 def _seeds(parts: pd.DataFrame) -> str:

@@ -14,12 +14,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+TIED = 1e-6
+"""Logarithms of scores that differ by less are equal but for rounding."""
+
 
 class Scale(NamedTuple):
-    """Median and interquartile range of the logarithms of scores."""
+    """Of scores: median and interquartile range of their logarithms, and the smallest above 0."""
 
     median: float
     spread: float
+    lowest: float
 
 
 def geometric_mean(scores: Sequence[Tensor]) -> Tensor:
@@ -31,13 +35,15 @@ def geometric_mean(scores: Sequence[Tensor]) -> Tensor:
 
 
 def scale_of(scores: Tensor) -> Scale:
-    """The scale of scores (N,) >= 0; 0 counts as the smallest positive score.
+    """The scale of scores (N,) >= 0; a spread of 1 where the half of them in the middle is equal.
 
-    Where the half of them in the middle is equal, the spread is 1.
+    0 counts as the smallest positive score, and as 1 where there is none.
     """
-    logs = _logs(scores)
+    positive = scores[scores > 0]
+    lowest = positive.min().item() if len(positive) else 1.0
+    logs = _logs(scores, lowest)
     low, median, high = torch.quantile(logs, logs.new_tensor([0.25, 0.5, 0.75])).tolist()
-    return Scale(median, high - low if high > low else 1.0)
+    return Scale(median, high - low if high - low > TIED else 1.0, lowest)
 
 
 def combined(scores: Sequence[Tensor], scales: Sequence[Scale]) -> Tensor:
@@ -52,13 +58,11 @@ def combined(scores: Sequence[Tensor], scales: Sequence[Scale]) -> Tensor:
     """
     first = scales[0]
     each = [
-        (_logs(some) - scale.median) / scale.spread
+        (_logs(some, scale.lowest) - scale.median) / scale.spread
         for some, scale in zip(scores, scales, strict=True)
     ]
     return (first.median + first.spread * torch.stack(each).mean(0)).exp()
 
 
-def _logs(scores: Tensor) -> Tensor:
-    positive = scores[scores > 0]
-    lowest = positive.min() if len(positive) else torch.ones(())
-    return scores.double().clamp(min=lowest.double().item()).log()
+def _logs(scores: Tensor, lowest: float) -> Tensor:
+    return scores.double().clamp(min=lowest).log()

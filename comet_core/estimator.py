@@ -62,6 +62,10 @@ Given = Path | list[Image] | list[NDArray[np.uint8]]
 """What `Images` come to: a folder, or a list of files or of arrays that is not empty."""
 
 
+_Fitted = tuple[list[Detector], torch.Tensor, pd.DataFrame]
+"""Trained members, their scores of the training images, and their histories."""
+
+
 class CoMet:
     """An anomaly detector that is trained on uncurated images, without labels.
 
@@ -74,8 +78,9 @@ class CoMet:
         options: settings of the detector, such as {"noise_std": 0.5}.
         members: so many detectors are trained, from seeds that count up from `seed`; a score is the
             geometric mean of theirs, which depends less on chance; see `ensembles`.
-        second: name of a detector of another kind, or None. One of it is trained as well, and its
-            score counts as much as those of all members together. Maps are the members' alone.
+        second: name of a detector of another kind, or None. One of it is trained as well, with the
+            same settings but for `options`, which are the first one's, and its score counts as
+            much as those of all members together. Maps are the members' alone.
         cache: folder of the feature cache, for images that come from files.
         strict: refuse unreadable files in training instead of leaving them out with a warning; in
             scoring they are refused in any case, since each score belongs to the image at its
@@ -95,6 +100,10 @@ class CoMet:
     """
 
     _second: CoMet | None
+    _own: torch.Tensor
+    ids_: list[str]
+    skipped_: list[Skipped]
+    history_: pd.DataFrame
 
     def __init__(
         self,
@@ -127,9 +136,12 @@ class CoMet:
         if second == detector:
             raise InputError(f"second = '{second}' is the detector itself; raise members instead.")
         if second is not None:
-            other = RunConfig.from_profile({**given, "detector": second})
             self._second = type(self).__new__(type(self))
-            self._second._set_up(other, 1, cache, strict)
+            try:
+                other = RunConfig.from_profile({**given, "detector": second})
+                self._second._set_up(other, 1, cache, strict)
+            except InputError as error:
+                raise InputError(f"second = {second!r} does not do here: {error}") from None
 
     def _set_up(
         self,
@@ -168,52 +180,58 @@ class CoMet:
         """
         given = _given(images)  # once: an iterator has nothing for a second reading
         _require_once(given)
-        self._fit(given, progress)
+        features = self._features(given, progress)
+        ids, skipped, others = features.ids, features.skipped, None
+        if self._second is not None:
+            others = self._second._features(given, progress)
+            if others.ids != ids:
+                raise InputError("the images changed while they were read; call fit again.")
+        prior = self._prior(features, given, progress)
+        found = [self._trained(features, prior, progress)]
+        if self._second is not None and others is not None:
+            del features  # they are many, where images are
+            if self._config.rule == "crossfit":  # scores of models like the one in training
+                prior = self._second._prior(others, given, progress)
+            found.append(self._second._trained(others, prior, progress))
+        # Now that nothing can fail any more, so that a model is of one fit as a whole.
+        for one, fitted in zip(self._both(), found, strict=True):
+            one._detectors, one._own, one.history_ = fitted
+            one.ids_, one.skipped_ = list(ids), list(skipped)
+        self.history_ = pd.concat([history for _, _, history in found], ignore_index=True)
+        self._weigh()
         return self
 
-    def _fit(self, given: Given, progress: bool, prior: torch.Tensor | None = None) -> None:
-        """`prior` are scores from before the training, if somebody has them already."""
-        features = self._features(given, progress)
-        if prior is None:
-            prior = prior_scores(
-                features.maps, self._config, lambda spec: self._features(given, progress, spec)
-            )
-        # A second fit starts from nothing, as the first did.
-        self._detectors = self._new_detectors()
-        found, histories = [], []
-        for seed, detector in enumerate(self._detectors, self._config.seed):
+    def _both(self) -> list[CoMet]:
+        return [self] if self._second is None else [self, self._second]
+
+    def _prior(self, features: Features, given: Given, progress: bool) -> torch.Tensor | None:
+        return prior_scores(
+            features.maps, self._config, lambda spec: self._features(given, progress, spec)
+        )
+
+    def _trained(self, features: Features, prior: torch.Tensor | None, progress: bool) -> _Fitted:
+        detectors, found, histories = self._new_detectors(), [], []
+        for seed, detector in enumerate(detectors, self._config.seed):
             config = self._config.model_copy(update={"seed": seed})
             training = fit(
                 detector, features.maps, features.ids, config, prior=prior, progress=progress
             )
             found.append(training.final.image_scores)
             histories.append(training.history.assign(detector=config.detector, seed=seed))
-        if self._second is not None:
-            self._second._fit(given, progress, prior)
-            histories.append(self._second.history_)
-            if self._second.ids_ != features.ids:
-                raise InputError("images have changed while they were read; start again.")
-        self._own = geometric_mean(found)
-        self.ids_: list[str] = features.ids
-        self.skipped_: list[Skipped] = features.skipped
-        self.history_: pd.DataFrame = pd.concat(histories, ignore_index=True)
-        self._weigh()
+        return detectors, geometric_mean(found), pd.concat(histories, ignore_index=True)
 
     def _weigh(self) -> None:
         """Set what follows from the scores of the training images."""
-        scores = (
-            self._own if self._second is None else self._with_second(self._own, self._second._own)
-        )
+        self._scales = [scale_of(one._own) for one in self._both()]
+        scores = self._joined([one._own for one in self._both()])
         threshold = iqr_threshold(scores, self._config.kappa)
         self.scores_: NDArray[np.float64] = scores.numpy()
         self.weights_: NDArray[np.float64] = confidence_weights(scores, threshold).numpy()
         self.threshold_: float = threshold.item()
 
-    def _with_second(self, own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """Scores of images by both, on the scales of those of the training images."""
-        assert self._second is not None
-        scales = [scale_of(self._own), scale_of(self._second._own)]
-        return combined([own, others], scales)
+    def _joined(self, scores: list[torch.Tensor]) -> torch.Tensor:
+        """Scores of images by one detector or both, on the scales of the training images."""
+        return scores[0] if len(scores) == 1 else combined(scores, self._scales)
 
     def score(self, images: Images) -> NDArray[np.float64]:
         """Anomaly scores (N,) of images, >= 0, in their order; higher is more anomalous.
@@ -223,10 +241,7 @@ class CoMet:
         """
         self._require_fit()
         given = _given(images)
-        own = self._score(given)
-        if self._second is None:
-            return own.numpy()
-        return self._with_second(own, self._second._score(given)).numpy()
+        return self._joined([one._score(given) for one in self._both()]).numpy()
 
     def _score(self, given: Given) -> torch.Tensor:
         """By the members alone."""
@@ -248,18 +263,27 @@ class CoMet:
             InputError: as `score`; `size` is not positive; or the detector has no map (DifferNet
                 scores whole images).
         """
+        self.require_maps()
         edge = self._config.image_size if size is None else size
         if not isinstance(edge, int | np.integer) or edge < 1:
             raise InputError(f"size = {size!r}: give the edge of the maps in pixels, 1 or more.")
         self._require_fit()
         part_scores = geometric_mean(self._part_scores(_given(images))).float()
         maps = self._detectors[0].anomaly_maps(part_scores, edge)
-        if maps is None:
+        assert maps is not None
+        return maps.numpy()
+
+    def require_maps(self) -> None:
+        """Ask for anomaly maps before the work.
+
+        Raises:
+            InputError: the detector scores whole images and has none.
+        """
+        if type(self._detectors[0]).part_map is Detector.part_map:
             raise InputError(
                 f"detector '{self._config.detector}' scores whole images and has no anomaly map;"
                 " use detector='simplenet'."
             )
-        return maps.numpy()
 
     def ranking(self) -> pd.DataFrame:
         """The training images from most to least suspicious: id, score, weight, flagged.
@@ -272,7 +296,7 @@ class CoMet:
         table = pd.DataFrame({"id": self.ids_, "score": self.scores_, "weight": self.weights_})
         table["flagged"] = table["score"] > self.threshold_
         if self._second is not None:
-            for one in (self, self._second):
+            for one in self._both():
                 own = one._own / iqr_threshold(one._own, self._config.kappa)
                 table[one._config.detector] = own.numpy()
         return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
@@ -372,6 +396,8 @@ class CoMet:
             model._own = tensors["scores"]
             model.history_ = pd.DataFrame(described["history"])
             if described["second"]:
+                if not (source / SECOND / SETTINGS).is_file():
+                    raise InputError(f"the model in '{source}' is damaged; save it again.")
                 model._second = cls.load(source / SECOND, cache=cache, strict=strict)
             model._weigh()
         except (FileNotFoundError, NotADirectoryError):

@@ -28,7 +28,7 @@ from comet_core.datasets.mixture import mix_below
 from comet_core.errors import InputError
 from comet_core.estimator import CoMet
 from comet_core.images import image_shape
-from comet_core.names import enumerated, label, readable
+from comet_core.names import label, readable
 
 STRATEGY = "comet+"
 """How the model is trained unless another strategy is asked for."""
@@ -92,13 +92,15 @@ class Inspection:
 
     def describe(self, source: str = "unlabelled images") -> str:
         """One line that says what this was made from: goes under every figure."""
-        first, last = self.settings.seed, self.settings.seed + self.model.members - 1
-        seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
-        names = [self.detector, *([self.second] if self.second else [])]
+        seed, members = self.settings.seed, self.model.members
+        one = f"(seed {seed})"
+        several = f"(seeds {seed} to {seed + members - 1})"
+        told = label(self.detector)
+        told = f"{told} {one}" if members == 1 else f"{members} {told}s {several}"
+        told += f" and a {label(self.second)} {one}" if self.second else ""
         return (
-            f"{source} · {len(self.table)} images, {self.flagged} flagged · "
-            f"{enumerated([label(name) for name in names])}, {label(self.settings.strategy)} · "
-            f"{seeds}"
+            f"{source} · {len(self.table)} images, {self.flagged} flagged · {told} · "
+            f"{label(self.settings.strategy)}"
         )
 
 
@@ -123,9 +125,9 @@ def inspect_folder(
         folder: images, nested or flat; nothing needs to be known of them.
         strategy: see `training`.
         detector: one that has anomaly maps.
-        members: so many are trained, and their scores averaged; see `CoMet`.
-        second: a detector of another kind whose score counts as much, or None; see `CoMet`. None
-            where it is `detector`.
+        members: so many of `detector` are trained, and their scores averaged; see `CoMet`.
+        second: a detector of another kind whose score counts as much, see `CoMet`; None or empty:
+            none.
         maps: of how many images, the most suspicious first, the anomaly maps are kept; of all that
             are flagged in any case, up to `ALL_FLAGGED`.
         without: a list that an earlier report on the folder saved, or several; what is marked
@@ -138,8 +140,9 @@ def inspect_folder(
         InputError: no such folder, fewer than four readable images, a setting that does not fit,
             a detector without anomaly maps, or a list that is none or of another folder.
     """
-    second = None if second == detector else second
+    second = second or None
     model = CoMet(detector, strategy, members=members, second=second, strict=strict, **settings)
+    model.require_maps()
     root = Path(folder).expanduser()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is left out is told in `skipped`

@@ -6,7 +6,7 @@ writes to the folder `report`
 
     report.html        to look through, mark and print; self-contained
     ranking.csv        rank, path, score, weight, flagged, simplenet, differnet, peak_x, peak_y; one
-                       row an image; beyond 1 either detector alone would flag it
+                       row an image; beyond 1 in its column that detector alone would flag it
     contact_sheet.jpg  the most suspicious images with outlines of what is strange
     score_curve.svg    all scores in order, and the cut at t
     maps/0001.png, ... anomaly maps of the most suspicious images, by rank
@@ -285,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--members",
         type=int,
         default=MEMBERS,
-        help=f"detectors that are trained and averaged, for a steadier order (default: {MEMBERS})",
+        help=f"SimpleNets that are trained and averaged, for a steadier order (default: {MEMBERS})",
     )
     parser.add_argument(
         "--second",
@@ -317,7 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
             kappa=chosen.kappa,
             seed=chosen.seed,
             members=chosen.members,
-            second=chosen.second or None,
+            second=chosen.second,
             profile=chosen.profile,
             image_size=chosen.image_size,
         )

@@ -31,7 +31,7 @@ from comet_core.errors import InputError
 from comet_core.figures_triage import outlines, ratio, summit
 from comet_core.images import read_fitted
 from comet_core.inspection import Inspection
-from comet_core.names import enumerated, label, readable
+from comet_core.names import enumerated, readable
 
 MARK = '<meta name="generator" content="CoMet companion: search">'
 """By which a report is known for one, in the head of its page."""
@@ -42,8 +42,8 @@ LARGE, SMALL = 480, 112
 BUDGET = 12_000_000
 """Bytes of pictures after which images are listed by name only."""
 HEAT = 64
-ODD = {"simplenet": "in places", "memory_bank": "in places", "differnet": "as a whole"}
-"""What a detector looks at."""
+ODD = {"differnet": "as a whole"}
+"""What a detector finds odd, if not places."""
 
 
 def render(seen: Inspection, out: Path, *, source: str = "", budget: int = BUDGET) -> str:
@@ -122,9 +122,9 @@ def _card(seen: Inspection, row: Any, out: Path, picture: str, *, verdict: bool)
 
 def _why(seen: Inspection, row: Any) -> str:
     """Which of two detectors would flag the image by itself, in words; nothing where none would."""
-    alone = [name for name in (seen.detector, seen.second) if getattr(row, str(name), 0) > 1]
-    told = [ODD.get(str(name), f"to {label(str(name))}") for name in alone]
-    return f"odd {enumerated(told)}" if told else ""
+    both = [seen.detector, seen.second] if seen.second else []
+    told = dict.fromkeys(ODD.get(name, "in places") for name in both if getattr(row, name) > 1)
+    return f"odd {enumerated(list(told))}" if told else ""
 
 
 def _verdict(rank: int | str) -> str:

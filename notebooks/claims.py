@@ -84,10 +84,10 @@ notebook.say(ledger.in_words(parts))
 # %% [markdown]
 # ## With more seeds
 #
-# A few seeds leave much undecided, so `benchmarks/claims.py` made the same runs with more of them, on a
-# machine with more processors. Their number was fixed before the first result was seen. The record lies
-# beside the code; the rules judge it here as they judge the runs above. Another machine's rounding makes its
-# trainings differ a little from those above, also where the seeds are the same.
+# A few seeds leave much undecided, so `benchmarks/claims.py` made the runs of the demo book, on drawn stand-ins,
+# with more of them, on a machine with more processors. Their number was fixed before the first result was
+# seen. The record lies beside the code; the rules judge it here as they judge the runs above. Another
+# machine's rounding makes trainings differ a little, also where the seeds are the same.
 
 # %%
 recorded = claims_record.read_record(notebook.find_record("claims.json", record))

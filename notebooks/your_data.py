@@ -65,7 +65,7 @@ seen = triage.triage(
     source=source,
     seed=seed,
     members=members,
-    second=second or None,
+    second=second,
     profile=profile,
     strict=strict,
 )
@@ -92,8 +92,8 @@ notebook.show(
 notebook.show_table(seen.table.head(10), "The first ten rows of the list", "tab-ranking")
 
 # %% [markdown]
-# `score` is that of all detectors together; `simplenet` and `differnet` are the scores of either kind alone, in units
-# of its own cut: beyond 1 it would flag the image by itself. `peak_x` and `peak_y` say where the strangest patch lies.
+# `score` is that of all detectors together. Where there are two kinds of them, a column for each holds its score alone,
+# in units of its own cut: beyond 1 it would flag the image by itself. `peak_x` and `peak_y` say where the strangest patch lies.
 #
 # ## Where the cut falls
 #
@@ -144,7 +144,7 @@ if truth is not None and (truth["truth"] == "anomalous").any():
 if not images:
     root = notebook.find_data("mvtec_ad")
     options = {"strategy": strategy, "kappa": kappa, "profile": profile, "members": members}
-    options |= {"second": second or None}
+    options["second"] = second
     options["image_size"] = image_size or None
     table = triage.survey(root, defective, Path(out).expanduser() / "mixtures", seed, **options)
     notebook.show_table(table, "Synthetic stand-in: what is found, one draw each", "tab-survey", 2)

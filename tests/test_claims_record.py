@@ -53,20 +53,31 @@ def test_runs_are_added_once(tmp_path: Path) -> None:
         claims_record.check(tmp_path / "nowhere" / "claims.json")
 
 
+def test_other_data_are_not_averaged_with_what_is_recorded(tmp_path: Path) -> None:
+    before = recorded(tmp_path)["rows"]
+    for other in ({"train_limit": None}, {"synthetic": False}):
+        some = [one.assign(**other) for one in grids(12)]
+        with pytest.raises(InputError, match="a record of other data"):
+            claims_record.add(some[0], some[1], tmp_path / "claims.json", ABOUT)
+    assert claims_record.read_record(tmp_path / "claims.json")["rows"].equals(before)
+
+
 def test_few_and_many_seeds_stand_side_by_side(tmp_path: Path) -> None:
     few = claims.judge(*grids(3), tables.reported())
     many = claims_record.judge(recorded(tmp_path))
     table = claims_record.beside(few, many).set_index("claim")
-    assert list(table.columns[:2]) == ["3 seeds", "12 seeds, recorded"]
+    assert list(table.columns[:2]) == ["here, 3 seeds", "recorded, 12 seeds"]
     assert not any(name.startswith(claims.ARITHMETIC) for name in table.index)
     improves = table.loc[[name for name in table.index if name.startswith("C1")]].iloc[0]
-    assert improves["3 seeds"] == "undecided" and improves["12 seeds, recorded"] == "holds"
+    assert improves["here, 3 seeds"] == "undecided" and improves["recorded, 12 seeds"] == "holds"
     assert improves["its parts"] == "6 hold"
 
 
 def test_the_sentence_names_the_claims_of_each_verdict(tmp_path: Path) -> None:
     said = claims_record.findings(claims_record.judge(recorded(tmp_path, gain=-0.05)))
-    assert said.startswith("With 12 seeds, ")
+    assert said.startswith(
+        "On MVTec AD (synthetic), VIADUCT (synthetic) and KSDD2 (synthetic) with 12"
+    )
     table = ledger.verdicts(claims_record.judge(recorded(tmp_path, gain=-0.05)))
     for line in table[table["claim"] != claims.ARITHMETIC].to_dict("records"):
         assert line["claim"] in said

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,10 +131,47 @@ def test_a_second_detector_has_as_much_of_a_say(tmp_path: Path) -> None:
     assert np.array_equal(again.score(new), both.score(new))
     assert again.ranking().equals(both.ranking()) and again.threshold_ == both.threshold_
     (folder / "second" / "model.json").unlink()
-    with pytest.raises(InputError, match=r"no model in .*second"):
+    with pytest.raises(InputError, match="damaged; save it again"):
         CoMet.load(folder)
     with pytest.raises(InputError, match="raise members instead"):
         CoMet(second="simplenet")
+    with pytest.raises(InputError, match=r"second = 'memory_bank' does not do here: .*not trained"):
+        CoMet(second="memory_bank")
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here an image comes between the readings for the two detectors."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, image in enumerate(draw(8, 1, size=64)):
+        PillowImage.fromarray(image).save(folder / f"{i}.png")
+    common = {"strategy": "comet+", "profile": "smoke", "image_size": 64, "epochs": 2}
+    model = CoMet(second="differnet", cache=tmp_path / "cache", **common).fit(folder)
+    new = draw(3, 1, size=64)
+    before, threshold = model.score(new), model.threshold_
+    read = CoMet._features
+
+    def features(self: CoMet, *given: Any, **more: Any) -> Any:
+        found = read(self, *given, **more)
+        PillowImage.fromarray(new[0]).save(folder / "late.png")
+        return found
+
+    monkeypatch.setattr(CoMet, "_features", features)
+    with pytest.raises(InputError, match="changed while they were read"):
+        model.fit(folder)
+    monkeypatch.undo()
+    assert np.array_equal(model.score(new), before) and model.threshold_ == threshold
+
+
+def test_folds_are_scored_by_models_of_the_detector_in_training() -> None:
+    images = draw(9, 1, size=64)
+    common = {"strategy": "soft", "weighting": "crossfit", "profile": "smoke", "image_size": 64}
+    both = CoMet(second="differnet", **common).fit(images)
+    alone = CoMet("differnet", **common).fit(images)
+    ranking = both.ranking().sort_values("id")
+    assert np.allclose(ranking["differnet"], alone.scores_ / alone.threshold_)
 
 
 @pytest.mark.parametrize("members", [0, 1.5, "3"])

@@ -25,6 +25,7 @@ from PIL import Image as PillowImage
 
 from comet_core import figures_triage, inspection, report_place, triage, triage_report
 from comet_core.errors import InputError
+from comet_core.estimator import CoMet
 from comet_core.inspection import Inspection
 from tests.browser.conftest import browser  # noqa: F401
 from tests.test_estimator import draw
@@ -91,6 +92,9 @@ def test_the_report_says_which_detector_finds_an_image_odd(seen: Inspection, pag
     alone = zip(seen.table["simplenet"] > 1, seen.table["differnet"] > 1, strict=True)
     expected = [words[int(a), int(b)] for a, b in alone][:SHOWN]
     assert told[: len(expected)] == expected and expected[0].startswith("odd in places")
+    alike = seen.table.rename(columns={"differnet": "memory_bank"})
+    twice = replace(seen, second="memory_bank", table=alike)
+    assert "in places and" not in triage_report.render(twice, seen.folder.parent / "out")
     one = replace(seen, second=None, table=seen.table.drop(columns=["simplenet", "differnet"]))
     assert '<span class="why"></span>' in triage_report.render(one, seen.folder.parent / "out")
     assert "odd in places" not in triage_report.render(one, seen.folder.parent / "out")
@@ -711,8 +715,11 @@ def test_unreadable_files_do_not_count(tmp_path: Path) -> None:
         triage.triage(tmp_path, tmp_path.parent / "elsewhere", **OPTIONS)
 
 
-def test_a_detector_without_maps_is_refused(tmp_path: Path) -> None:
+def test_a_detector_without_maps_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i, image in enumerate(draw(5, 0, 64)):
         PillowImage.fromarray(image).save(tmp_path / f"{i}.png")
+    monkeypatch.setattr(CoMet, "fit", lambda *_, **__: pytest.fail("nothing is trained"))
     with pytest.raises(InputError, match="no anomaly map"):
-        inspection.inspect_folder(tmp_path, detector="differnet", profile="smoke", image_size=64)
+        inspection.inspect_folder(tmp_path, detector="differnet", second=None, profile="smoke")
