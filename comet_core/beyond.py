@@ -27,7 +27,7 @@ RULES: tuple[str, ...] = tuple(rule for rule in get_args(Weighting) if rule != "
 """Weightings that run under `soft`; `contrast` is that of `comet+`."""
 UNTRIED = {"smoke": ("annealed", "trimmed"), "demo": ("annealed", "trimmed"), "paper": ()}
 """Weightings that a profile leaves out unless named: *annealed* is seldom better than *sharpened*,
-and *trimmed* takes five trainings."""
+and *trimmed* takes five trainings more."""
 LEVELS = {"smoke": (0.0, 0.1), "demo": (0.0, 0.1, 0.2, 0.4), "paper": (0.0, 0.05, 0.1, 0.2, 0.4)}
 DATA = {"mvtec_ad": (COSTLY,)}
 """Embedded data of the chapter."""

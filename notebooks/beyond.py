@@ -283,9 +283,9 @@ notebook.show_table(
 #
 # Against *things of another kind*, such as a wrong part in the box, its weights are no help, as the digits
 # show: such things differ all over, and that is what CoMet+ forgives. There, and on the tiles, what helps is
-# to leave out a quarter of the images: `weighting="core"`, or `"trimmed"` for five times the training. Small
-# clean sets pay for that, DifferNet everywhere. Where another weighting is ahead on data like yours, choose it
-# by `weighting`.
+# to leave out a quarter of the images: `strategy="soft"` with `weighting="trimmed"`, for five trainings more. Of
+# real images, some hundred of a kind, it is the best that we know; small sets with many odd but good images pay
+# for it. Where another weighting is ahead on data like yours, choose it by `weighting`.
 #
 # A caution on the tiles: nearly all of the good ones were photographed several times, and less than half of
 # the dirty ones. So part of what *trimmed* sees may be which photograph has others of its kind. In a trial of three
