@@ -27,6 +27,8 @@ SHOWN = (
     *("matplotlib", "seaborn", "papermill", "jupyter-book"),
 )
 
+SHOWN_VERDICTS = "\n:name: tab-claims-recorded\n"
+"""By which the table of all verdicts is known."""
 TOLD = ("backbone", "image_size", "epochs", "batch_size", "learning_rate", "schedule")
 
 
@@ -92,8 +94,8 @@ def ledger(executed: Path) -> str:
         for cell in json.loads(executed.read_bytes())["cells"]:
             for output in cell.get("outputs", []):
                 text = "".join(output.get("data", {}).get("text/markdown", ""))
-                if "\n:name: tab-claims\n" in text:
-                    return text.replace("\n:name: tab-claims\n", "\n:name: tab-ledger\n") + "\n"
+                if SHOWN_VERDICTS in text:
+                    return text.replace(SHOWN_VERDICTS, "\n:name: tab-ledger\n") + "\n"
     return "The claims have not been computed yet; `make book` does it.\n"
 
 
@@ -104,9 +106,7 @@ def recorded(records: Path) -> str:
         records: the folder in which it lies.
     """
     record = claims_record.read_record(records / "claims.json")
-    told = claims_record.findings(claims_record.judge(record))
-    made = f"for a record of {record['made']}"
-    return f"The runs of the demo book were made with more seeds, {made}. {told}\n"
+    return f"{claims_record.findings(claims_record.judge(record))} ({record['made']}.)\n"
 
 
 def real(records: Path) -> str:

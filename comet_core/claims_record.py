@@ -92,14 +92,14 @@ def judge(record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def beside(few: pd.DataFrame, many: pd.DataFrame) -> pd.DataFrame:
-    """Both verdicts on each claim that runs decide, as text.
+    """Both verdicts on each claim, as text.
 
     Args:
         few: parts from `claims.judge`, of the runs at hand.
         many: parts from `judge`.
     """
     here, there = ledger.shown(ledger.verdicts(few)), ledger.shown(ledger.verdicts(many))
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             "claim": here["claim"],
             f"here, {_seeds(few)}": here["verdict"],
@@ -108,7 +108,6 @@ def beside(few: pd.DataFrame, many: pd.DataFrame) -> pd.DataFrame:
             "its parts": there["parts"],
         }
     )
-    return table[~here["claim"].str.startswith(f"{ARITHMETIC}:")]
 
 
 def findings(many: pd.DataFrame) -> str:

@@ -236,11 +236,11 @@ def test_the_settings_of_comet_are_those_of_the_code() -> None:
 def test_the_ledger_at_the_front_is_what_the_notebook_showed(tmp_path: Path) -> None:
     executed = tmp_path / "claims.ipynb"
     assert "not been computed yet" in pages.ledger(executed)
-    table = "```{list-table} Claims\n:name: tab-claims\n:header-rows: 1\n\n* - C1\n```"
+    table = "```{list-table} Claims\n:name: tab-claims-recorded\n:header-rows: 1\n\n* - C1\n```"
     output = nbformat.v4.new_output("display_data", {"text/markdown": table})
     cells = [nbformat.v4.new_markdown_cell("x"), nbformat.v4.new_code_cell("t", outputs=[output])]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), executed)
-    assert pages.ledger(executed) == table.replace("tab-claims", "tab-ledger") + "\n"
+    assert pages.ledger(executed) == table.replace("tab-claims-recorded", "tab-ledger") + "\n"
 
 
 def test_the_picture_of_the_idea_shows_what_its_words_say() -> None:
