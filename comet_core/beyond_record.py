@@ -195,6 +195,20 @@ def findings(rows: pd.DataFrame, level: float = LEVEL) -> str:
     return "\n".join(lines)
 
 
+def headline(rows: pd.DataFrame, method: str, level: float = LEVEL) -> str:
+    """What a weighting wins back and costs on real images, with every detector, in one sentence."""
+    real = rows[~rows["drawn"].astype(bool)]
+    gaps, harms = beyond.gaps(real), beyond.harms(real)
+    won = gaps[(gaps["method"] == method) & (gaps["contamination"] == level)]
+    lost = -100 * harms.loc[harms["method"] == method, "mean"].min()
+    shares = f"{whole_percent(won['closed'].min())} to {whole_percent(won['closed'].max())}"
+    return (
+        f"On {enumerated(list(won['dataset'].unique()))} it wins back {shares} of what "
+        f"{100 * level:g} % of anomalous images cost, and takes at most {max(0.0, lost):.1f} "
+        "points from a clean set."
+    )
+
+
 def _gaps_closed(gain: pd.DataFrame) -> str:
     """Where CoMet+ closes the share that was aimed for, and who closes more where it does not."""
     mine = gain[gain["method"] == BEST].dropna(subset=["closed"]).to_dict("records")

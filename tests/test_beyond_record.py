@@ -172,3 +172,11 @@ def test_half_a_record_is_told_as_far_as_it_goes(tmp_path: Path, level: float) -
     assert ("closes" in said) == (level > 0) and ("costs" in said) == (level == 0)
     assert "gains most" not in said
     assert len(beyond_record.overview(part)) == (2 if level else 0)
+
+
+def test_the_headline_is_of_real_images_alone(tmp_path: Path) -> None:
+    real = told(gain=0.05, harm=0.02, synthetic=False, category="magnetic_tile")
+    rows = read(tmp_path, told(gain=0.9), real)["rows"]
+    said = beyond_record.headline(rows, "comet+")
+    assert said.startswith("On magnetic tile it wins back 5 % to 5 % of what 10 % of anomalous")
+    assert said.endswith("takes at most 2.0 points from a clean set.")
