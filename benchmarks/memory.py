@@ -30,7 +30,7 @@ from PIL import Image
 from comet_core import CoMet
 from comet_core.datasets.base import Image as ImageFile
 from comet_core.features import entry_path, extract, save_entry
-from comet_core.inspection import SECOND, STRATEGY
+from comet_core.inspection import SECOND, SECOND_OPTIONS, STRATEGY
 from comet_core.pipeline import peak_memory_mb
 
 AIM = 2000
@@ -59,7 +59,8 @@ def peaks(
     detector: str, strategy: str, second: str | None, folder: Path, cache: Path
 ) -> dict[str, float]:
     """Peak memory in MB after extraction, training, and scoring of all images as a test set."""
-    model = CoMet(detector, strategy, second=second, cache=cache, epochs=4)
+    options = SECOND_OPTIONS.get(second or "")
+    model = CoMet(detector, strategy, second=second, second_options=options, cache=cache, epochs=4)
     files = [ImageFile(path.name, path) for path in sorted(folder.iterdir())]
     extract(files, model.spec, cache=cache, progress=False)
     found = {"extraction": peak_memory_mb()}

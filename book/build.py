@@ -54,9 +54,6 @@ AFTER = {"claims": ("noise_curves", "results_tables")}
 """Notebooks that look up runs of others, and so are run after them, wherever they are read."""
 ALONE = ("reproduce_the_paper",)
 """Notebooks that time computations, which neighbours on the same core would slow down."""
-ASIDE = 5
-"""Niceness of what runs beside the workers, so that it fills the time in which they start and draw
-rather than take theirs."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL|Error|Exception): ")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -167,8 +164,6 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
         bring_up_to_date(name, where, parameters, code, data, ticks=ticks)
 
     def run_aside() -> None:
-        if sys.platform == "linux":  # where the kernels that a thread starts are as nice as it
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), ASIDE)
         try:
             for name in aside:
                 bring(name, ticks=False)

@@ -79,8 +79,9 @@ class CoMet:
         members: so many detectors are trained, from seeds that count up from `seed`; a score is the
             geometric mean of theirs, which depends less on chance; see `ensembles`.
         second: name of a detector of another kind, or None. One of it is trained as well, with the
-            same settings but for `options`, which are the first one's, and its score counts as
-            much as those of all members together. Maps are the members' alone.
+            same settings, and its score counts as much as those of all members together. Maps are
+            the members' alone.
+        second_options: its `options`.
         cache: folder of the feature cache, for images that come from files.
         strict: refuse unreadable files in training instead of leaving them out with a warning; in
             scoring they are refused in any case, since each score belongs to the image at its
@@ -116,6 +117,7 @@ class CoMet:
         options: dict[str, Any] | None = None,
         members: int = 1,
         second: str | None = None,
+        second_options: dict[str, Any] | None = None,
         cache: str | os.PathLike[str] | None = None,
         strict: bool = False,
         **settings: Any,
@@ -138,8 +140,8 @@ class CoMet:
         if second is not None:
             self._second = type(self).__new__(type(self))
             try:
-                other = RunConfig.from_profile({**given, "detector": second})
-                self._second._set_up(other, 1, cache, strict)
+                other = {**given, "detector": second, "options": second_options or {}}
+                self._second._set_up(RunConfig.from_profile(other), 1, cache, strict)
             except InputError as error:
                 raise InputError(f"second = {second!r} does not do here: {error}") from None
 

@@ -291,7 +291,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--second",
         default=SECOND,
         help='detector of another kind that has as much of a say as all members; "": none, which '
-        f"takes half of the time (default: {SECOND})",
+        f"takes two thirds of the time (default: {SECOND})",
     )
     parser.add_argument("--profile", default="demo", help="size of the training: demo or smoke")
     parser.add_argument("--strict", action="store_true", help="refuse files that cannot be used")

@@ -30,7 +30,7 @@ category: str = "bottle_cap"  # of the stand-in that the mixture is made of
 defective: int = 12  # defective images in the mixture
 seed: int = 0  # of the training, and of the mixture
 members: int = 3  # detectors that are trained, from one seed each, and averaged: a steadier order
-second: str = "differnet"  # detector of another kind with as much of a say; empty: none, which takes half the time
+second: str = "differnet"  # detector of another kind with as much of a say; empty: none, which takes two thirds of the time
 profile: str = "demo"  # size of the training: smoke, demo or paper
 strict: bool = False  # stop at an unreadable file, or leave it out and say so
 

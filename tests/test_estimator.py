@@ -130,6 +130,10 @@ def test_a_second_detector_has_as_much_of_a_say(tmp_path: Path) -> None:
     again = CoMet.load(folder)
     assert np.array_equal(again.score(new), both.score(new))
     assert again.ranking().equals(both.ranking()) and again.threshold_ == both.threshold_
+    turned = CoMet(second="differnet", second_options={"rotations": 1}, **common).fit(images)
+    alone = CoMet("differnet", options={"rotations": 1}, **common).fit(images)
+    ranking = turned.ranking().sort_values("id", key=lambda one: one.astype(int))
+    assert np.allclose(ranking["differnet"], alone.scores_ / alone.threshold_)
     (folder / "second" / "model.json").unlink()
     with pytest.raises(InputError, match="damaged; save it again"):
         CoMet.load(folder)
