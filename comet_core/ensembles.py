@@ -8,11 +8,16 @@ their ratios, so means are geometric.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from comet_core.config import RunConfig
+from comet_core.detectors import make_detector
+from comet_core.detectors.base import Detector, Maps
+from comet_core.training import Training, fit
 
 TIED = 1e-6
 """Logarithms of scores that differ by less are equal but for rounding."""
@@ -24,6 +29,28 @@ class Scale(NamedTuple):
     median: float
     spread: float
     lowest: float
+
+
+def trained(
+    config: RunConfig,
+    maps: Maps,
+    ids: Sequence[str],
+    seeds: Iterable[int],
+    *,
+    prior: Tensor | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[Detector, Training]]:
+    """Members one after the other: detectors that are trained alike, each from a seed of its own.
+
+    Args:
+        config: of each training but for the seed.
+        seeds: of the members.
+        maps, ids, prior, progress: as for `training.fit`.
+    """
+    for seed in seeds:
+        detector = make_detector(config.detector, config.options)
+        settings = config.model_copy(update={"seed": seed})
+        yield detector, fit(detector, maps, ids, settings, prior=prior, progress=progress)
 
 
 def geometric_mean(scores: Sequence[Tensor]) -> Tensor:

@@ -33,7 +33,7 @@ from comet_core.datasets.base import images as images_of
 from comet_core.datasets.listing import NO_IMAGE
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector
-from comet_core.ensembles import combined, geometric_mean, scale_of
+from comet_core.ensembles import combined, geometric_mean, scale_of, trained
 from comet_core.errors import InputError
 from comet_core.features import (
     Features,
@@ -46,7 +46,6 @@ from comet_core.features import (
 )
 from comet_core.names import readable
 from comet_core.prior import prior_scores
-from comet_core.training import fit
 
 FORMAT = "comet-companion-3"
 SETTINGS, STATE, SECOND = "model.json", "model.safetensors", "second"
@@ -182,19 +181,19 @@ class CoMet:
         """
         given = _given(images)  # once: an iterator has nothing for a second reading
         _require_once(given)
-        features = self._features(given, progress)
-        ids, skipped, others = features.ids, features.skipped, None
-        if self._second is not None:
-            others = self._second._features(given, progress)
-            if others.ids != ids:
-                raise InputError("the images changed while they were read; call fit again.")
-        prior = self._prior(features, given, progress)
-        found = [self._trained(features, prior, progress)]
-        if self._second is not None and others is not None:
-            del features  # they are many, where images are
-            if self._config.rule == "crossfit":  # scores of models like the one in training
-                prior = self._second._prior(others, given, progress)
-            found.append(self._second._trained(others, prior, progress))
+        each = [one._features(given, progress) for one in self._both()]
+        ids, skipped = each[0].ids, each[0].skipped
+        if any(features.ids != ids for features in each):
+            raise InputError("the images changed while they were read; call fit again.")
+        found: list[_Fitted] = []
+        prior = None
+        for one in self._both():
+            features = each.pop(0)  # so that none outlives its training: they may be many
+            # The scores are of the images, but for crossfit's, which are of models like the one in
+            # training.
+            if prior is None or self._config.rule == "crossfit":
+                prior = one._prior(features, given, progress)
+            found.append(one._trained(features, prior, progress))
         # Now that nothing can fail any more, so that a model is of one fit as a whole.
         for one, fitted in zip(self._both(), found, strict=True):
             one._detectors, one._own, one.history_ = fitted
@@ -212,15 +211,18 @@ class CoMet:
         )
 
     def _trained(self, features: Features, prior: torch.Tensor | None, progress: bool) -> _Fitted:
-        detectors, found, histories = self._new_detectors(), [], []
-        for seed, detector in enumerate(detectors, self._config.seed):
-            config = self._config.model_copy(update={"seed": seed})
-            training = fit(
-                detector, features.maps, features.ids, config, prior=prior, progress=progress
-            )
-            found.append(training.final.image_scores)
-            histories.append(training.history.assign(detector=config.detector, seed=seed))
-        return detectors, geometric_mean(found), pd.concat(histories, ignore_index=True)
+        config = self._config
+        seeds = range(config.seed, config.seed + self.members)
+        members = trained(
+            config, features.maps, features.ids, seeds, prior=prior, progress=progress
+        )
+        detectors, trainings = zip(*members, strict=True)
+        histories = [
+            training.history.assign(detector=config.detector, seed=seed)
+            for training, seed in zip(trainings, seeds, strict=True)
+        ]
+        scores = geometric_mean([training.final.image_scores for training in trainings])
+        return list(detectors), scores, pd.concat(histories, ignore_index=True)
 
     def _weigh(self) -> None:
         """Set what follows from the scores of the training images."""

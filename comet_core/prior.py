@@ -10,7 +10,7 @@ from torch import Tensor
 from comet_core.config import RunConfig
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Maps
-from comet_core.ensembles import combined, geometric_mean, scale_of
+from comet_core.ensembles import combined, geometric_mean, scale_of, trained
 from comet_core.features import Features, FeatureSpec, feature_spec
 from comet_core.mutual import contrast_scores, image_mutual_scores, mutual_scores
 from comet_core.training import fit
@@ -78,12 +78,9 @@ def averaged(maps: Maps, config: RunConfig, prior: Tensor | None, members: int) 
         members: how many are trained.
     """
     ids = [str(position) for position in range(len(next(iter(maps.values()))))]
-    found = []
-    for member in range(1, members + 1):
-        seeded = config.model_copy(update={"seed": config.seed + member * APART})
-        detector = make_detector(config.detector, config.options)
-        found.append(fit(detector, maps, ids, seeded, prior=prior).final.image_scores)
-    return geometric_mean(found)
+    seeds = [config.seed + member * APART for member in range(1, members + 1)]
+    each = trained(config, maps, ids, seeds, prior=prior)
+    return geometric_mean([training.final.image_scores for _, training in each])
 
 
 def _patches(maps: Maps, config: RunConfig, features_of: Callable[[FeatureSpec], Features]) -> Maps:
