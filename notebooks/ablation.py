@@ -25,6 +25,7 @@ import pandas as pd
 from comet_core import ablation, evidence, experiments, figures_effects, inner_loop, notebook
 
 notebook.begin(globals())
+real = inner_loop.read_record(notebook.find_record("inner_loop.json", record))
 (base,) = evidence.curves(
     profile,
     datasets=[dataset],
@@ -128,7 +129,6 @@ notebook.say(inner_loop.stronger_in_words(longer, controlled))
 # `benchmarks/inner_loop.py` does the same on images that are not part of the book. This is its record.
 
 # %% mystnb={"figure": {"name": "fig-inner-loop-real", "caption": "What CoMet's meta-learning adds to I-AUROC in the record, and its two parts; paired runs, mean and 95 % interval over seeds, in points."}, "image": {"alt": "A panel for each data set and detector with three dots and bars beside an upright line at zero."}}
-real = inner_loop.read_record(notebook.find_record("inner_loop.json", record))
 measured = inner_loop.parts(real["rows"], ["category", "detector"])
 notebook.show(
     figures_effects.effects(

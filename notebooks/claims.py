@@ -37,6 +37,7 @@ from comet_core import (
 )
 
 notebook.begin(globals())
+recorded = claims_record.read_record(notebook.find_record("claims.json", record))
 
 # %% [markdown]
 # Two grids of runs decide. The first sets CoMet beside the plain detector on each data set; the second
@@ -90,7 +91,6 @@ notebook.say(ledger.in_words(parts))
 # machine's rounding makes trainings differ a little, also where the seeds are the same.
 
 # %%
-recorded = claims_record.read_record(notebook.find_record("claims.json", record))
 decided = claims_record.judge(recorded)
 
 # %% tags=["remove-input"]
