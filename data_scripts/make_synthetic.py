@@ -111,9 +111,12 @@ def make(dataset: str, profile: str, out: Path, seed: int, jobs: int) -> bool:
         for _ in bar(map(work, missing)):
             pass
     else:
-        # Pictures of half a megabyte come and go: glibc shall keep their memory (10 % faster).
-        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
-            os.environ.setdefault(name, str(2**27))
+        # Pictures of half a megabyte come and go: glibc shall keep their memory (10 % faster). And
+        # products of colours are small: with threads of their own the processes would spend more
+        # than half of their time on waiting for each other.
+        memory = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**27))
+        for name, value in {**memory, "OMP_NUM_THREADS": "1"}.items():
+            os.environ.setdefault(name, value)
         # An interrupt is the parent's to report; it stops the pool on its way out.
         quiet = (signal.SIGINT, signal.SIG_IGN)
         with get_context("spawn").Pool(min(jobs, len(missing)), signal.signal, quiet) as pool:
