@@ -27,7 +27,7 @@ from comet_core.features import FeatureSpec, feature_spec
 from comet_core.names import NAMES, label
 from comet_core.training import train
 
-SIZES = (2, 4, 6)
+SIZES = (2, 3, 4)
 """Images of the timed computations; large enough for a line, small enough for the book."""
 REPEATS = 2
 """Of each timed computation. The shortest counts: what else a machine does only adds to it, and a

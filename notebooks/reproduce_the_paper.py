@@ -8,7 +8,7 @@
 
 # %% tags=["parameters"]
 profile: str = "demo"  # smoke times small sizes; demo and paper time the published ones
-sizes: list[int] = [2, 4, 6]  # numbers of images to time; two at least
+sizes: list[int] = [2, 3, 4]  # numbers of images to time; two at least
 store: str = ""  # results store to look into; empty: that of all notebooks
 
 # %%

@@ -144,9 +144,10 @@ if truth is not None and (truth["truth"] == "anomalous").any():
 if not images:
     root = notebook.find_data("mvtec_ad")
     options = {"strategy": strategy, "kappa": kappa, "profile": profile, "members": members}
-    options["second"] = second
-    options["image_size"] = image_size or None
-    table = triage.survey(root, defective, Path(out).expanduser() / "mixtures", seed, **options)
+    options |= {"second": second, "image_size": image_size or None, "strict": strict}
+    known = {category: triage.found(seen.table, truth)}
+    mixtures = Path(out).expanduser() / "mixtures"
+    table = triage.survey(root, defective, mixtures, seed, known, **options)
     notebook.show_table(table, "Synthetic stand-in: what is found, one draw each", "tab-survey", 2)
     notebook.say(triage.survey_finding(table))
 

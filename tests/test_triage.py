@@ -614,6 +614,43 @@ def test_a_known_truth_is_counted_and_drawn(seen: Inspection) -> None:
         figures_triage.found_curve(seen.table.assign(truth="unknown"), "")
 
 
+def test_a_survey_searches_what_was_not_searched_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for category in ("cap", "bolt"):
+        for split in ("train", "test"):
+            place = tmp_path / category / split / "good"
+            place.mkdir(parents=True)
+            PillowImage.fromarray(draw(1, 0)[0]).save(place / "0.png")
+    told = {
+        "bolt": {"images": 20, "k": 4, "in_first_k": 1, "in_first_more": 2, "flagged": 3},
+        "cap": {"images": 30, "k": 4, "in_first_k": 4, "in_first_more": 4, "flagged": 5},
+    }
+    for one in told.values():
+        one |= {"precision": 0.5, "recall": 0.25}
+    asked: list[tuple[str, int, int, str]] = []
+
+    def measured(dataset: Any, defective: int, below: Path, seed: int, second: str) -> Any:
+        asked.append((dataset.category, defective, seed, second))
+        return told[dataset.category]
+
+    monkeypatch.setattr(triage, "measure", measured)
+    whole = triage.survey(tmp_path, 4, tmp_path / "mixtures", 7, second="differnet")
+    assert asked == [("bolt", 4, 7, "differnet"), ("cap", 4, 7, "differnet")]
+    assert whole["category"].tolist() == ["bolt", "cap"]
+    assert whole["in the first k"].tolist() == [1, 4] and whole["flagged"].tolist() == [3, 5]
+
+    asked.clear()
+    known = {"cap": told["cap"]}
+    part = triage.survey(tmp_path, 4, tmp_path / "mixtures", 7, known, second="differnet")
+    assert [one[0] for one in asked] == ["bolt"]
+    pd.testing.assert_frame_equal(part, whole)
+    finding = triage.survey_finding(whole)
+    assert "Over 2 categories, 5 of 8 hidden images are among the first k" in finding
+    assert "in a random order 1 would" in finding
+    assert "The best is cap with 4 of 4, the worst bolt with 1 of 4" in finding
+
+
 def test_a_preview_is_the_report_in_a_frame(seen: Inspection, out: Path) -> None:
     frame = triage.preview(seen, out, shown=2)
     assert frame.count("\n") == 0 and "```" not in frame
