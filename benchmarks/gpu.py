@@ -34,7 +34,7 @@ from comet_core.evidence import DETECTORS
 from comet_core.experiments import run
 from comet_core.features import PASS_PIXELS
 from comet_core.gpu_record import COMPILED, GPU, ONE_BY_ONE, PROCESSOR
-from comet_core.records import write_record
+from comet_core.records import check_folder, write_record
 from comet_core.training import train
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -62,6 +62,7 @@ def main() -> int:
         print("PyTorch finds no GPU here; run this on a machine with one.", file=sys.stderr)
         return 2
     try:
+        check_folder(chosen.out)
         root = notebook.find_data("mvtec_ad", chosen.data_root)
         record = measured(chosen, root)
     except InputError as error:

@@ -45,7 +45,7 @@ from comet_core.features import PASS_PIXELS, extract, feature_spec
 from comet_core.images import read_image, resize
 from comet_core.peers_record import METHODS, read_record
 from comet_core.pipeline import fit_run, listed, peak_memory_mb
-from comet_core.records import write_record
+from comet_core.records import check_folder, write_record
 from comet_core.runs import versions
 
 DRAWN = Path(os.environ.get("COMET_DATA", "data")) / "synthetic" / "mvtec_ad"
@@ -369,6 +369,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the record here, or go on with it")
     chosen = parser.parse_args()
     try:
+        check_folder(chosen.out)
         wanted = cases(chosen)
         dataset, _ = listed(wanted[0].config)
         record = started(chosen.out)

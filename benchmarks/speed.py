@@ -32,7 +32,7 @@ from comet_core.datasets.contamination import contaminate
 from comet_core.errors import InputError
 from comet_core.images import read_image
 from comet_core.pipeline import limited
-from comet_core.records import read_record, write_record
+from comet_core.records import check_folder, read_record, write_record
 
 RECORD = Path(__file__).with_name("speed.json")
 TOLERANCE = 0.25
@@ -55,6 +55,7 @@ def main() -> int:
     if chosen.check:
         chosen.sizes = chosen.sizes[:1]
     try:
+        check_folder(chosen.out)
         with tempfile.TemporaryDirectory() as folder:
             record = measured(chosen, Path(folder))
     except InputError as error:

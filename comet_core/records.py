@@ -52,9 +52,18 @@ def check(path: Path, target: str, columns: Iterable[str]) -> None:
     Raises:
         InputError: the file is another one, or has no folder to be made in.
     """
+    check_folder(path)
     if path.exists():
         read_record(path, target, columns)
-    elif not path.parent.is_dir():
+
+
+def check_folder(path: Path | None) -> None:
+    """Whether there is a folder for a record, if one is wanted: asked before it is measured.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path is not None and not path.parent.is_dir():
         raise InputError(f"there is no folder '{path.parent}' for the record; make it first.")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +50,19 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, columns: list[str] |
     assert found["rows"]["images"].tolist() == [100, 200]
     assert found["rows"]["seconds"].isna().tolist() == [False, True]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["speed", "peers"])
+def test_a_record_without_a_folder_is_told_before_anything_is_measured(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+    command = importlib.import_module(name)
+    monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path / "none" / "record.json")])
+    monkeypatch.setattr(command, "measured" if name == "speed" else "fill", pytest.fail)
+    assert command.main() == 2
+    assert "none' for the record; make it first." in capsys.readouterr().err
+    records.check_folder(None)
 
 
 def test_benchmarks_that_add_at_once_lose_nothing(
