@@ -18,7 +18,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
 from comet_core.names import data_names, label
-from comet_core.noise import curves, ordered
+from comet_core.noise import curves, lowest, ordered
 from comet_core.scaling import lines
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -54,7 +54,8 @@ def noise_curves(rows: pd.DataFrame, note: str) -> Figure:
 
     Returns:
         A figure with a line through the means of each method; 95 % intervals over the seeds, a band
-        for the plain detector and CoMet, a bar for the others. An interval beyond 1 is cut there.
+        for the plain detector and CoMet, a bar for the others. An interval beyond 1 is cut there. A
+        row has one scale, that of the methods that are trained: see `noise.lowest`.
 
     Raises:
         InputError: no run without overlap.
@@ -99,18 +100,22 @@ def overlap_curves(rows: pd.DataFrame, note: str) -> Figure:
 
 
 def _grid(
-    points: pd.DataFrame, rows: pd.DataFrame, sharex: bool | Literal["row"] = True
+    points: pd.DataFrame,
+    rows: pd.DataFrame,
+    sharex: bool | Literal["row"] = True,
+    sharey: bool | Literal["row"] = True,
 ) -> tuple[Figure, np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
     """A figure with axes for each detector (row) and data set (column), and the points of each."""
     datasets = list(dict.fromkeys(rows["dataset"]))
     known = [name for name in DETECTORS if name in set(points["detector"])]
     detectors = [*known, *sorted(set(points["detector"]) - set(known))]
     figure = Figure(figsize=(WIDTH, 2.05 * len(detectors) + 1.05))
-    grid = figure.subplots(len(detectors), len(datasets), sharex=sharex, sharey=True, squeeze=False)
+    lines, columns = len(detectors), len(datasets)
+    grid = figure.subplots(lines, columns, sharex=sharex, sharey=sharey, squeeze=False)
     names = data_names(rows)
     panels = []
     for (detector, line), column in itertools.product(
-        zip(detectors, grid, strict=True), range(len(datasets))
+        zip(detectors, grid, strict=True), range(columns)
     ):
         axes, dataset = line[column], datasets[column]
         axes.set_title(f"{label(detector)}, {names[dataset]}", fontsize=9)
@@ -127,21 +132,22 @@ def _panels(
     """The figure of `_grid` for I-AUROC against contamination."""
     if points.empty:
         raise InputError("there are no runs to draw curves of; run the grid of `evidence.curves`.")
-    figure, grid, panels = _grid(points, rows)
-    for line in grid:
+    figure, grid, panels = _grid(points, rows, sharey="row")
+    for number, line in enumerate(grid):
         line[0].set_ylabel("I-AUROC")
+        of_row = [part for _, part in panels[number * len(line) : (number + 1) * len(line)]]
+        line[0].set_ylim(*_limits(pd.concat(of_row)))
     for axes in grid[-1]:
         axes.set_xlabel("injected anomalies / %")
     levels = sorted(100 * points["contamination"].unique())
     grid[0, 0].set_xticks(levels, [f"{level:g}" for level in levels])
-    grid[0, 0].set_ylim(*_limits(points))
     return figure, panels
 
 
 def _limits(points: pd.DataFrame) -> tuple[float, float]:
-    """From below every mean and most of every interval to 1, or just above it."""
-    lowest = min(points["mean"].min(), points["low"].quantile(0.1))
-    return max(0.0, float(lowest) - 0.03), 1.01
+    """From below what is to be seen to 1, or just above it; a fifth of the height is left."""
+    low = lowest(points)
+    return max(0.0, low - max(0.01, 0.2 * (1 - low))), 1 + 0.04 * (1 - low)
 
 
 def _line(

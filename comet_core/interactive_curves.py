@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from comet_core.config import UNTRAINED
 from comet_core.errors import InputError
 from comet_core.evidence import METHOD
 from comet_core.figures_evidence import look
 from comet_core.images import data_address, read_image, resize
 from comet_core.interactive import widget
 from comet_core.names import data_names, label
-from comet_core.noise import KEYS, by_seed, curves, faults, ordered
+from comet_core.noise import KEYS, by_seed, curves, faults, lowest, ordered
 
 CELL, COLUMNS = 96, 12
 """Width and height of an image in pixels, and images in a row of the sheet they come in."""
@@ -51,7 +52,8 @@ const [data_set, detector, protocol, method] = box.querySelectorAll("select");
 const [left, right, top, bottom] = [44, 390, 26, 236];
 const x = level => left + 8 + (right - left - 16) * level / data.top_level;
 const place = () => [data_set.value, detector.value, protocol.value].join("/");
-const low = () => data.lows[place()] ?? 0;
+const whole = () => !method.value || data.looks[method.value].own;
+const low = () => (data.lows[place()] ?? [0, 0])[whole() ? 1 : 0];
 const y = value => bottom - (bottom - top) * (value - low()) / (1 - low());
 const high = value => Math.min(1, Math.max(low(), value));
 const per = value => (100 * value).toFixed(1);
@@ -62,7 +64,7 @@ const shape = { o: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z", s: "M-4,-4h8v8h-8z",
   "*": "M0,-6l1.5,4h4l-3,3l1,4l-3.5,-2l-3.5,2l1,-4l-3,-3h4z" };
 let at = null;
 const percent = value => +(100 * value).toFixed(1);
-const spot = p => [x(p.level).toFixed(1), y(high(p.mean)).toFixed(1)];
+const spot = p => [x(p.level).toFixed(1), y(p.mean).toFixed(1)];
 const path = places => "M" + places.join("L");
 const shown = () => data.curves[place()] || {};
 const names = () => {
@@ -82,7 +84,9 @@ const draw = () => {
       ${percent(level)}</text>`;
   text += `<path class="axis" d="M${left},${bottom}H${right}"/>
     <text x="${(left + right) / 2}" y="${bottom + 38}" text-anchor="middle">
-      injected anomalies / %</text>`;
+      injected anomalies / %</text>
+    <clipPath id="${box.id}-panel"><path d="M${left},${top - 10}H${right + 8}V${bottom}H${left}z"/>
+    </clipPath><g clip-path="url(#${box.id}-panel)">`;
   for (const name of names()) {
     const points = found[name], { colour, marker, dash } = data.looks[name];
     const strong = name === chosen || !chosen;
@@ -101,7 +105,7 @@ const draw = () => {
   if (point)
     text += `<circle class="here" cx="${spot(point)[0]}" cy="${spot(point)[1]}" r="9"
       fill="none" stroke="currentColor" stroke-width="2"/>`;
-  svg.innerHTML = text;
+  svg.innerHTML = text + "</g>";
   faults.replaceChildren(...(point ? point.faults : []).map(([cell, bad, wrong]) => {
     const one = document.createElement("figure"), photo = document.createElement("div");
     const kind = bad ? "anomalous" : "nominal", words = document.createElement("span");
@@ -139,8 +143,8 @@ const nearest = event => {
   let best = null, least = 40 ** 2;
   const found = shown(), chosen = found[method.value] ? [method.value] : Object.keys(found);
   for (const name of chosen) for (const p of found[name]) {
-    const far = (x(p.level) - px) ** 2 + (y(high(p.mean)) - py) ** 2;
-    if (far < least) [best, least] = [{ name, level: p.level }, far];
+    const far = (x(p.level) - px) ** 2 + (y(p.mean) - py) ** 2;
+    if (far < least && p.mean >= low()) [best, least] = [{ name, level: p.level }, far];
   }
   if (best) { at = best; draw(); }
 };
@@ -211,7 +215,7 @@ def noise_chooser(rows: pd.DataFrame, name: str = "turn-noise") -> str:
         )
     data = {
         "curves": found,
-        "lows": {place: _lowest(lines) for place, lines in found.items()},
+        "lows": {place: _lows(lines) for place, lines in found.items()},
         "looks": {method: _look(method) for method in methods},
         "levels": sorted(float(level) for level in points["contamination"].unique()),
         "columns": COLUMNS,
@@ -256,11 +260,12 @@ def _behind(rows: pd.DataFrame) -> tuple[dict[tuple[Any, ...], list[list[Any]]],
     return found, data_address(images, COLUMNS) if images else ""
 
 
-def _lowest(lines: dict[str, list[dict[str, Any]]]) -> float:
-    """Where the axis of a panel begins: under all means and most intervals."""
-    points = pd.DataFrame([point for line in lines.values() for point in line])
-    lowest = float(min(points["mean"].min(), points["low"].astype(float).quantile(0.1)))
-    return max(0.0, math.floor(20 * lowest - 0.5) / 20)
+def _lows(lines: dict[str, list[dict[str, Any]]]) -> list[float]:
+    """Where the axis of a panel begins: for the methods that are trained, and for all."""
+    rows = [{"method": method, **point} for method, line in lines.items() for point in line]
+    points = pd.DataFrame(rows).astype({"low": float})
+    every = points.assign(method="")
+    return [max(0.0, math.floor(20 * lowest(one) - 0.5) / 20) for one in (points, every)]
 
 
 def _protocol(overlap: bool) -> str:
@@ -271,12 +276,14 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
 
 
-def _look(method: str) -> dict[str, str]:
+def _look(method: str) -> dict[str, Any]:
+    """How a method is drawn, and whether it is a detector of its own."""
     style = look(method)
     solid = style["ls"] == "-"
     colour = "currentColor" if method == "plain" else style["color"]
     dash = "none" if solid else "6 3"
-    return {"colour": colour, "marker": style["marker"], "dash": dash, "label": label(method)}
+    drawn = {"colour": colour, "marker": style["marker"], "dash": dash}
+    return {**drawn, "label": label(method), "own": method in UNTRAINED}
 
 
 def _select(title: str, options: dict[str, str], chosen: str) -> str:

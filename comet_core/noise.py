@@ -71,6 +71,17 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, VALUE, [*KEYS, "contamination"])
 
 
+def lowest(points: pd.DataFrame) -> float:
+    """From where an axis shows all means and most intervals of the methods that are trained.
+
+    Detectors of their own may leave it at the bottom, or nobody could tell the others apart; where
+    there is nothing else, they are what it shows.
+    """
+    trained = points[~points["method"].isin(UNTRAINED)]
+    shown = trained if len(trained) else points
+    return float(min(shown["mean"].min(), shown["low"].quantile(0.1)))
+
+
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     """The values behind the points: `KEYS`, contamination, seed, value (mean of the categories)."""
     keys = [*KEYS, "contamination", "seed"]

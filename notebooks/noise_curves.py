@@ -60,7 +60,7 @@ made_from = notebook.describe(runs)
 # the meta-learning without the weights. *CoMet+*, which has {doc}`a chapter of its own <beyond>`, is run
 # in the demo book at the two ends only.
 
-# %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals. The memory bank and SoftPatch are detectors of their own: their lines are the same in the rows of either detector."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
+# %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals. The memory bank and SoftPatch are detectors of their own: their lines are the same in the rows of either detector, and what leaves a panel at the bottom is in the next figure under *all*."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
 notebook.show(figures_evidence.noise_curves(rows, made_from), runs)
 
 # %% [markdown]
@@ -74,8 +74,8 @@ notebook.say(noise.findings(rows))
 # %% [markdown]
 # ## Ask the curves
 #
-# The same points, one panel at a time, each with a scale of its own. Choose a method to see its band, and
-# point at a mark for the value of each seed. Be slow to believe in a gap between two methods that is
+# The same points, one panel at a time, each with a scale of its own. Choose a method to see its band, or *all* to see the
+# memory bank whole, and point at a mark for the value of each seed. Be slow to believe in a gap between two methods that is
 # smaller than the gaps between the seeds of one.
 
 # %% tags=["remove-input"]

@@ -140,7 +140,9 @@ def test_each_panel_shows_the_means_of_its_own_runs() -> None:
             np.testing.assert_allclose(line.get_ydata(), expected["mean"])
             np.testing.assert_allclose(line.get_xdata(), 100 * expected["contamination"], atol=0.4)
         low, high = axes.get_ylim()
-        assert low < points["mean"].min() and high > points["mean"].max()
+        trained = points.drop("memory_bank", level="method").xs(place[1], level="detector")
+        assert low < trained["mean"].min() and high > points["mean"].max()
+        assert low > trained["mean"].min() - 0.1, "the memory bank does not press them together"
 
 
 def test_bands_reach_from_low_to_high() -> None:
@@ -282,6 +284,28 @@ def test_pointing_at_a_mark_shows_the_images_behind_it(
     assert "below 50 % of the good" in words or "above 50 % of the defective" in words
     photo = page.locator(".faults figure div").first
     assert photo.evaluate("d => getComputedStyle(d).backgroundImage").startswith('url("data:image')
+    assert complaints == []
+
+
+@pytest.mark.browser
+def test_a_detector_of_its_own_does_not_press_the_others_together(
+    browser: Any,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    bank = fake_evidence.peers()
+    low = bank.assign(image_auroc=bank["image_auroc"] - 0.3)
+    rows = noise.prepared(pd.concat([fake_evidence.rows(), low]))
+    page, complaints = open_in(browser, tmp_path, noise_chooser(rows))
+    method = page.locator("select").last
+
+    def first_tick() -> float:
+        return float(page.locator("svg text[text-anchor='end']").first.text_content() or 'nan')
+
+    method.select_option("comet")
+    alone = first_tick()
+    for one in ("memory_bank", ""):
+        method.select_option(one)
+        assert first_tick() < alone
     assert complaints == []
 
 
