@@ -63,7 +63,7 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    samples = notebook.training_samples(rows, Path())
+    samples = notebook.training_samples(rows)
     rows = beyond.prepared(rows)
     if chosen.each and len(set(rows["category"])) > 1:
         for category, part in rows.groupby("category", sort=False):

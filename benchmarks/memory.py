@@ -52,7 +52,7 @@ def draw(folder: Path, cache: Path, count: int, known: int) -> None:
             for some in one.values():
                 some += 0.1 * some.std() * torch.randn(some.shape, generator=generator)
             entry = {name: some.half() for name, some in one.items()}
-            save_entry(entry_path(path, cache / spec.key()), entry, (32, 32))
+            save_entry(entry_path(path, cache / spec.key()), entry)
 
 
 def peaks(

@@ -33,6 +33,8 @@ import nbformat
 import yaml
 
 from comet_core import reproduction
+from comet_core.errors import InputError
+from comet_core.results import Store
 from comet_core.runs import versions
 
 BOOK = Path(__file__).resolve().parent
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(4, f"done in {clock(time.perf_counter() - started)}. Read it here:")
         print(f"      {(SITE / 'index.html').as_uri()}")
         print("      or, as a web site: .venv/bin/python -m http.server -d book/_build/html 8000")
-    except BuildError as error:
+    except (BuildError, InputError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -166,6 +168,8 @@ def run_notebooks(names: Sequence[str], parameters: Mapping[str, Any], data: str
     def run_aside() -> None:
         try:
             for name in aside:
+                if failures:
+                    break
                 bring(name, ticks=False)
         except Exception as error:
             failures.append(error)
@@ -257,7 +261,7 @@ def notebook_stamp(source: Path, parameters: Mapping[str, Any], code: str, data:
 
 def stored_runs() -> list[str]:
     """Runs of the published sizes: pages show those that the store holds, so they follow it."""
-    store = Path(os.environ.get("COMET_RUNS", ROOT / "runs"))
+    store = Store(os.environ.get("COMET_RUNS", ROOT / "runs"))
     return sorted(reproduction.stored("paper", store).get("hash", []))
 
 
@@ -286,6 +290,7 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
         BuildError: a cell failed. The notebook up to there is kept for a look.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     unfinished = BUILT / "unfinished" / source.name
@@ -306,6 +311,11 @@ def execute(source: Path, parameters: Mapping[str, Any]) -> nbformat.NotebookNod
         raise BuildError(
             f"notebooks/{source.name} stopped in a cell.\n  {error.ename}: {error.evalue}\n"
             f"  The notebook up to there: {unfinished}"
+        ) from None
+    except DeadKernelError:
+        raise BuildError(
+            f"notebooks/{source.name} was stopped from outside, as by a system that has run out of"
+            f" memory; make some free and start again.\n  The notebook up to there: {unfinished}"
         ) from None
     notebook = read_notebook(unfinished)
     unfinished.unlink()

@@ -280,7 +280,7 @@ def failures(rows: pd.DataFrame) -> str:
             "On the clean data of this chapter's runs, in the worst case, more than half a point "
             f"is lost by {lost}: such a rule is not for a set that may be clean."
         )
-    else:
+    elif len(harm):
         said.append("On clean data none of the rules loses more than half a point.")
     if weak:
         less = ", ".join(f"*{label(name)}* ({signed(gain[name])})" for name in weak)

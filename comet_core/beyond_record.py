@@ -237,7 +237,8 @@ def _price(harm: pd.DataFrame) -> str:
     dear = harm[harm["mean"] < -CLOSE].to_dict("records")
     where = [f"{row['dataset']} ({signed(row['mean'])})" for row in dear]
     if where:
-        return f"CoMet+ costs {enumerated(where)}, elsewhere at most 0.3 points"
+        rest = ", elsewhere at most 0.3 points" if len(where) < len(harm) else ""
+        return f"CoMet+ costs {enumerated(where)}{rest}"
     return "CoMet+ costs at most 0.3 points on each"
 
 

@@ -23,6 +23,14 @@ TIED = 1e-6
 """Logarithms of scores that differ by less are equal but for rounding."""
 
 
+STRETCH = 100.0
+"""How many times as far apart, at most, the logarithms of one kind's scores are drawn to match the
+other's. Where most images are nearly equal to one kind of detector, its few others would be
+infinitely odd."""
+LARGEST = 700.0
+"""Logarithm that a score is cut at, either way: its exponential is a number."""
+
+
 class Scale(NamedTuple):
     """Of scores: median and interquartile range of their logarithms, and the smallest above 0."""
 
@@ -76,8 +84,8 @@ def scale_of(scores: Tensor) -> Scale:
 def combined(scores: Sequence[Tensor], scales: Sequence[Scale]) -> Tensor:
     """Geometric mean of scores by detectors of different kinds, in double precision.
 
-    Before, the logarithms of each are shifted and stretched to the first one's scale, so that all
-    count alike: the scores of a flow differ by less than those of patches.
+    Before, the logarithms of each are shifted and stretched to the first one's scale, by `STRETCH`
+    at most, so that all count alike: the scores of a flow differ by less than those of patches.
 
     Args:
         scores: by each detector, (N,), >= 0, of the same images.
@@ -85,10 +93,10 @@ def combined(scores: Sequence[Tensor], scales: Sequence[Scale]) -> Tensor:
     """
     first = scales[0]
     each = [
-        (_logs(some, scale.lowest) - scale.median) / scale.spread
+        (_logs(some, scale.lowest) - scale.median) * min(first.spread / scale.spread, STRETCH)
         for some, scale in zip(scores, scales, strict=True)
     ]
-    return (first.median + first.spread * torch.stack(each).mean(0)).exp()
+    return (first.median + torch.stack(each).mean(0)).clamp(-LARGEST, LARGEST).exp()
 
 
 def _logs(scores: Tensor, lowest: float) -> Tensor:

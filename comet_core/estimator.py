@@ -30,7 +30,7 @@ from comet_core.config import RunConfig, TrainingSettings
 from comet_core.datasets import load as load_dataset
 from comet_core.datasets.base import Image, Skipped
 from comet_core.datasets.base import images as images_of
-from comet_core.datasets.listing import NO_IMAGE
+from comet_core.datasets.listing import NO_IMAGE, is_ignored
 from comet_core.detectors import make_detector
 from comet_core.detectors.base import Detector
 from comet_core.ensembles import combined, geometric_mean, scale_of, trained
@@ -47,7 +47,8 @@ from comet_core.features import (
 from comet_core.names import readable
 from comet_core.prior import prior_scores
 
-FORMAT = "comet-companion-3"
+FAMILY = "comet-companion-"
+FORMAT = f"{FAMILY}3"
 SETTINGS, STATE, SECOND = "model.json", "model.safetensors", "second"
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | NDArray[np.uint8]]
@@ -88,7 +89,8 @@ class CoMet:
         **settings: fields of `TrainingSettings`, such as kappa, epochs or seed.
 
     Attributes:
-        ids_: names of the training images: paths below the folder, or positions in the list.
+        ids_: names of the training images: paths below the folder, the files of a list as they were
+            given, or positions in a list of arrays.
         scores_: (N,) anomaly scores of the training images by the trained model, >= 0.
         weights_: (N,) confidence in them, in (0, 1] (equation 2).
         threshold_: t of equation 1; new images above it are flagged by `predict`.
@@ -319,7 +321,7 @@ class CoMet:
         self._require_fit()
         target = Path(folder).expanduser()
         try:
-            if os.path.lexists(target) and not (target / SETTINGS).is_file():
+            if os.path.lexists(target) and not _holds_model(target):
                 raise InputError(f"'{target}' exists and holds no model; choose another folder.")
             target.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as aside:
@@ -377,7 +379,7 @@ class CoMet:
         source = Path(folder).expanduser()
         try:
             described = json.loads((source / SETTINGS).read_text(encoding="utf-8"))
-            if described.get("format") != FORMAT:
+            if not isinstance(described, dict) or described.get("format") != FORMAT:
                 raise InputError(f"'{source}' holds no model of format {FORMAT}.")
             content = (source / STATE).read_bytes()
             if hashlib.sha256(content).hexdigest() != described["sha256"]:
@@ -472,7 +474,7 @@ def _given(images: Images) -> Given:
     """`Images`, looked at once; other types and empty lists are refused."""
     if isinstance(images, str | os.PathLike):
         folder = Path(images).expanduser()
-        if folder.is_file():
+        if os.path.isfile(folder):  # noqa: PTH113, which does not stop where nobody may look
             raise InputError(
                 f"'{folder}' is a file; give it in a list, or the folder that holds the images."
             )
@@ -509,3 +511,14 @@ def _require_once(images: Given) -> None:
     for path, times in Counter(paths).items():
         if times > 1:
             raise InputError(f"'{path}' is in the list of images {times} times; give it once.")
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether a folder holds a model of this project, of whatever format, and nothing else."""
+    try:
+        described = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        names = {one.name for one in folder.iterdir() if not is_ignored(one)}
+    except (OSError, ValueError):
+        return False
+    ours = isinstance(described, dict) and str(described.get("format")).startswith(FAMILY)
+    return ours and names <= {SETTINGS, STATE, SECOND}

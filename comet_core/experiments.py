@@ -213,6 +213,10 @@ def _print_rerun(name: str, store: Path | None) -> int:
 
 def _print_rows(rows: pd.DataFrame, csv: Path | None) -> None:
     if csv is not None:
+        if csv.is_dir():
+            raise InputError(
+                f"the rows cannot be written to '{csv}' (it is a folder); name a file in it."
+            )
         aside = csv.with_name(f".{csv.name}.part")
         try:
             rows.to_csv(aside, index=False)

@@ -113,7 +113,6 @@ class Features:
     ids: list[str]
     maps: dict[str, Tensor]
     skipped: list[Skipped] = field(default_factory=list)
-    image_sizes: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _turn(pixels: Tensor, quarter: float) -> Tensor:
@@ -219,15 +218,13 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _load_entry(path: Path) -> tuple[dict[str, Tensor], tuple[int, int]] | None:
-    """The tensors of an entry and the image's (height, width); None if absent or damaged."""
+def _load_entry(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of an entry; None if absent or damaged."""
     try:
         with safe_open(path, "pt") as entry:
             meta = json.loads((entry.metadata() or {})["entry"])
             tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118
-            if meta["sha256"] != _checksum(tensors):
-                return None
-            return tensors, (meta["height"], meta["width"])
+            return tensors if meta["sha256"] == _checksum(tensors) else None
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
 
@@ -238,14 +235,13 @@ def entry_path(image: Path, folder: Path) -> Path:
     return folder / content[:2] / f"{content}.safetensors"
 
 
-def save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
-    """Write an image's features, and its (height, width), to where `entry_path` says.
+def save_entry(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write an image's features to where `entry_path` says.
 
     Raises:
         InputError: it cannot be written there.
     """
-    # One value, since safetensors writes several in an order of its own.
-    meta = json.dumps({"height": size[0], "sha256": _checksum(tensors), "width": size[1]})
+    meta = json.dumps({"sha256": _checksum(tensors)})
     # A temporary file of Python's would be for its owner alone, and a cache may be shared.
     part = path.with_name(f"{path.stem}-{secrets.token_hex(4)}.part")
     with _written_to(path.parents[1]):
@@ -261,19 +257,19 @@ def save_entry(path: Path, tensors: dict[str, Tensor], size: tuple[int, int]) ->
 
 def _ahead(
     pool: ThreadPoolExecutor, paths: Sequence[Path], spec: FeatureSpec, depth: int
-) -> Iterator[tuple[list[np.ndarray], tuple[int, int]] | InputError]:
+) -> Iterator[list[np.ndarray] | InputError]:
     """Decode and resize `depth` files ahead of the consumer, in order.
 
-    Yields the resized images and the (height, width) of the file, or for a bad file its InputError.
+    Yields the resized images, or for a bad file its InputError.
     Resizing here keeps no more than one large photograph a thread in memory.
     """
 
-    def decode(path: Path) -> tuple[list[np.ndarray], tuple[int, int]] | InputError:
+    def decode(path: Path) -> list[np.ndarray] | InputError:
         try:
             pixels = read_image(path)
         except InputError as error:
             return error
-        return _resized(pixels, spec), pixels.shape[:2]
+        return _resized(pixels, spec)
 
     queue = iter(paths)
     pending = [pool.submit(decode, path) for path in islice(queue, depth)]
@@ -312,15 +308,15 @@ def extract(
     # An entry of the cache lists its maps in an order of its own.
     names = ["pooled"] if spec.pool else sorted(spec.layers, key=lambda n: int(n[len("stride") :]))
     maps: dict[str, Tensor] = {}
-    sizes: dict[int, tuple[int, int]] = {}
+    kept: set[int] = set()
     skipped: list[Skipped] = []
 
-    def keep(index: int, tensors: dict[str, Tensor], size: tuple[int, int]) -> None:
+    def keep(index: int, tensors: dict[str, Tensor]) -> None:
         if not maps:
             maps.update(room({name: tensors[name] for name in names}, len(images), folder))
         for name, one in maps.items():
             one[index] = tensors[name]
-        sizes[index] = size
+        kept.add(index)
 
     missing: list[tuple[int, Path]] = []
     for index, image in enumerate(images):
@@ -335,7 +331,7 @@ def extract(
         if entry is None:
             missing.append((index, path))
         else:
-            keep(index, *entry)
+            keep(index, entry)
 
     bar = tqdm(
         total=len(missing),
@@ -355,14 +351,14 @@ def extract(
                         raise read
                     skipped.append(Skipped(Path(images[index].path), str(read)))
                 else:
-                    batch.append((index, path, *read))
+                    batch.append((index, path, read))
             if batch:
-                computed = _compute_resized([resized for *_, resized, _ in batch], spec)
-                for row, (index, path, _, shape) in enumerate(batch):
+                computed = _compute_resized([resized for *_, resized in batch], spec)
+                for row, (index, path, _) in enumerate(batch):
                     # A row is cloned: a view would keep, and save, the whole batch.
                     tensors = {name: one[row].clone() for name, one in computed.items()}
-                    keep(index, tensors, shape)
-                    save_entry(path, tensors, shape)
+                    keep(index, tensors)
+                    save_entry(path, tensors)
             bar.update(min(batch_size, len(missing) - start))
 
     if skipped:
@@ -370,10 +366,10 @@ def extract(
         warnings.warn(
             f"{len(skipped)} of {len(images)} images left out; the first: {first}", stacklevel=2
         )
-    if not sizes:
+    if not kept:
         where = Path(images[0].path).parent if images else "the list of images"
         raise InputError(f"no readable image in {where}; check the path and the files.")
-    order = sorted(sizes)
+    order = sorted(kept)
     for one in maps.values():
         for row, index in enumerate(order):
             if row < index:  # an image before it was left out
@@ -382,5 +378,4 @@ def extract(
         ids=[images[i].id for i in order],
         maps={name: one[: len(order)] for name, one in maps.items()},
         skipped=skipped,
-        image_sizes=[sizes[i] for i in order],
     )

@@ -8,6 +8,7 @@ as well is asked by `shorter`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def shorter_headline(table: pd.DataFrame) -> str:
         table: of `shorter`.
     """
     groups = [group for _, group in table.groupby(["category", "detector"], sort=False)]
-    ahead = sum(bool(one["plain"].max() >= one["comet"].iloc[-1]) for one in groups)
+    ahead = sum(bool(one["plain"].iloc[:-1].max() >= one["comet"].iloc[-1]) for one in groups)
     detectors = enumerated([label(str(name)) for name in table["detector"].unique()])
     return (
         f"{detectors}, trained plainly for fewer epochs, does at least as well as CoMet at full"
@@ -221,7 +222,9 @@ def in_words(table: pd.DataFrame) -> str:
         found = {row["part"]: Interval.of(row) for row in group.to_dict("records")}
         told = {part: with_interval(one) for part, one in found.items()}
         loop = found[LOOP]
-        if side(loop) != OPEN:
+        if math.isnan(loop.low):
+            verdict = "one seed cannot tell that from chance"
+        elif side(loop) != OPEN:
             verdict = "it helps" if loop.mean > 0 else "it harms"
         elif loop.low == loop.high == 0:
             verdict = "no run differs"
@@ -248,10 +251,11 @@ def headline(table: pd.DataFrame) -> str:
         part: [Interval.of(row) for row in own[own["part"] == part].to_dict("records")]
         for part in PARTS
     }
-    settled = {part: sum(side(one) != OPEN for one in all_) for part, all_ in found.items()}
-    whole, smaller, loop = (settled[part] for part in PARTS)
+    settled = {part: [one for one in all_ if side(one) != OPEN] for part, all_ in found.items()}
+    whole, smaller, loop = (len(settled[part]) for part in PARTS)
+    gains = {part: all_ and all(one.mean > 0 for one in all_) for part, all_ in settled.items()}
     cases = len(found[LOOP])
-    means = sorted(one.mean for one in found[PARTS[0]] if side(one) != OPEN)
+    means = sorted(one.mean for one in settled[PARTS[0]])
     words = (
         f"{label(METHOD)} weighs images and trains by meta-learning. What the second adds to the"
         f" first is settled in {whole} of {cases} cases"
@@ -259,7 +263,7 @@ def headline(table: pd.DataFrame) -> str:
     if means:
         words += f" ({points(means[0])} to {points(means[-1])} points)"
     words += f", what its inner loop adds in {loop or 'none'}"
-    if smaller and not loop:
+    if gains[PARTS[0]] and gains[PARTS[1]] and smaller and not loop:
         words += ": the gain is that of steps which see fewer images"
     return f"{words}."
 

@@ -8,7 +8,6 @@ a data set are averaged within each seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD, STRATEGIES, with_methods
 from comet_core.names import data_names, label
 from comet_core.results import Store
+from comet_core.runs import image_paths
 from comet_core.statistics import Interval, paired_difference, summarise
 from comet_core.tables import with_interval
 
@@ -135,7 +135,7 @@ def _out_of_order(store: Store, name: str, overlap: bool) -> pd.DataFrame:
             injected = manifest.loc[manifest["origin"] == "injected", "id"]
             left = train[train["id"].isin(injected) & ~train["id"].isin(tests["id"])]
             tests = pd.concat([tests, left], ignore_index=True)
-        root = Path(store.config(name)["data_root"])
+        paths = image_paths(store.config(name))
     except InputError:
         return pd.DataFrame(columns=columns)
     bad = (tests["label"] == 1).to_numpy()
@@ -146,7 +146,7 @@ def _out_of_order(store: Store, name: str, overlap: bool) -> pd.DataFrame:
     above = 1 - np.searchsorted(good_scores, scores) / len(good_scores)
     below = np.searchsorted(bad_scores, scores) / len(bad_scores)
     tests = tests.assign(
-        wrong=np.where(bad, above, below), path=[str(root / one) for one in tests["id"]]
+        wrong=np.where(bad, above, below), path=[str(paths.get(one, "")) for one in tests["id"]]
     )
     return tests.loc[tests["wrong"] > 0, columns]
 
@@ -187,9 +187,12 @@ def gains(rows: pd.DataFrame, level: float | None = None) -> pd.DataFrame:
     for method in dict.fromkeys(at["method"]):
         if method == BASELINE or not (at["method"] == BASELINE).any():
             continue
-        found = paired_difference(
-            at, VALUE, "method", method, BASELINE, by, pair=("seed", "category")
-        )
+        try:
+            found = paired_difference(
+                at, VALUE, "method", method, BASELINE, by, pair=("seed", "category")
+            )
+        except InputError:  # no run of the two has a partner
+            continue
         found.insert(2, "method", method)
         found.insert(4, "level", level)
         parts.append(found.drop(columns=["pairs", "wins"]))
@@ -247,6 +250,8 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
         ]
         where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
         line = f"- **{where}**: at {100 * part['level'].iloc[0]:g} % of injected anomalies "
+        if not said:
+            continue
         line += ", ".join(said) + " points of I-AUROC"
         here = gained[(gained["dataset"] == dataset) & (gained["detector"] == detector)]
         ahead = here[here["method"] == METHOD]

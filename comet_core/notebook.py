@@ -29,6 +29,7 @@ from comet_core.errors import InputError
 from comet_core.figures import house_style, take_note
 from comet_core.names import NAMES, data_names, label
 from comet_core.results import Store, default_store
+from comet_core.runs import image_paths
 
 PIXELS_PER_INCH = 220
 INJECTED = re.compile(r"\A# Parameters\n")
@@ -160,21 +161,27 @@ def choose_categories(dataset: str, data_root: Path, wanted: Sequence[str]) -> l
     return found
 
 
-def training_samples(rows: pd.DataFrame, data_root: Path) -> pd.DataFrame:
+def training_samples(rows: pd.DataFrame) -> pd.DataFrame:
     """Training images of finished runs with the scores and weights of their last epoch.
 
     Args:
         rows: from `experiments.run`.
-        data_root: where their images lie.
 
     Returns:
         One row an image and run: category, seed, id, path, kind, score, weight and truth, which is
         the manifest's where there is one, else the label's: "nominal", "anomalous" or "unknown".
+        The path is empty where the image is no longer there.
     """
-    samples = Store(default_store()).tables(rows, "train", ("category", "seed"))
+    store = Store(default_store())
+    samples = store.tables(rows, "train", ("category", "seed"))
+    paths = {name: image_paths(store.config(name)) for name in set(samples["hash"])}
+    places = [
+        str(paths[run].get(name, ""))
+        for run, name in zip(samples["hash"], samples["id"], strict=True)
+    ]
     label = samples["label"].map({0: "nominal", 1: "anomalous"}).astype(object)
     told = samples["truth"].where(samples["truth"] != "", label.fillna("unknown"))
-    return samples.assign(truth=told, path=[str(data_root / name) for name in samples["id"]])
+    return samples.assign(truth=told, path=places)
 
 
 def weight_courses(rows: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:

@@ -145,7 +145,7 @@ def findings(table: pd.DataFrame) -> str:
 def headline(table: pd.DataFrame) -> str:
     """One sentence on CoMet and contaminated images, and on which images, from `gains`."""
     dirty = table[(table["method"] == METHOD) & (table["contamination"] > 0)]
-    level = _level(dirty["contamination"].iloc[0])
+    level = enumerated([_level(one) for one in sorted(dirty["contamination"].unique())])
     names = enumerated([_data(str(name)) for name in dirty["category"].unique()])
     about = f"{names}; {level} anomalous, {dirty['n'].max()} seeds"
     return f"On real images ({about}) {gained(table)}."

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from comet_core import triage_report
-from comet_core.datasets.listing import existing_folder, scan
+from comet_core.datasets.listing import existing_folder, is_ignored, scan
 from comet_core.errors import InputError
 
 REPORT, RANKING, SHEET, CURVE = "report.html", "ranking.csv", "contact_sheet.jpg", "score_curve.svg"
@@ -26,7 +26,8 @@ def report_place(images: Path, out: Path) -> Path:
         )
     _keep_apart(existing_folder(images), out)
     names = (MAPS, SHEET, CURVE, RANKING, REPORT)
-    blocked = [name for name in names if name != MAPS and (out / name).is_dir()]
+    # Where nobody may look, nobody may write either, and that is told below.
+    blocked = [one for one in names if one != MAPS and os.path.isdir(out / one)]  # noqa: PTH112
     if blocked:
         raise InputError(
             f"'{out / blocked[0]}' is a folder, and the report puts a file there; move it away, or "
@@ -76,7 +77,8 @@ def _holds_report(out: Path) -> bool:
     maps = out / MAPS
     if maps.is_symlink() or not maps.is_dir():
         return ours and not os.path.lexists(maps)
-    return ours and all(re.fullmatch(r"\d{4,}\.png", one.name) for one in maps.iterdir())
+    rest = [one.name for one in maps.iterdir() if not is_ignored(one)]
+    return ours and all(re.fullmatch(r"\d{4,}\.png", name) for name in rest)
 
 
 def place_below(below: Path, images: Path) -> Path:

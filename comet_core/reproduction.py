@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from comet_core.config import RunConfig
+from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, LEVEL, METHOD, NATIVE
 from comet_core.results import Store, collect
 
@@ -27,7 +28,12 @@ def stored(profile: str, store: Store | Path | str | None = None) -> pd.DataFram
 
     Returns:
         Their rows, as `results.collect` gives them; empty where there are none.
+
+    Raises:
+        InputError: the folder that is named is not there.
     """
+    if store and not isinstance(store, Store) and not Path(store).is_dir():
+        raise InputError(f"there is no store '{store}'; name the folder of the runs by store.")
     store = store if isinstance(store, Store) else Store(store)
     rows = collect(store)
     if rows.empty or "synthetic" not in rows:
@@ -67,6 +73,9 @@ def for_curves(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_published(store: Store, name: str, profile: str) -> bool:
-    config = RunConfig.checked(store.config(name))
+    try:
+        config = RunConfig.checked(store.config(name))
+    except InputError:  # of an older version, or damaged
+        return False
     chosen = {field: getattr(config, field) for field in (*VARIED, *FREE)}
     return config == RunConfig.from_profile({**chosen, "profile": profile})

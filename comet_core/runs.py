@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -154,6 +155,24 @@ def listing_fingerprint(config: RunConfig) -> str:
     return load(
         config.dataset, config.data_root, config.category, strict=config.strict
     ).fingerprint()
+
+
+def image_paths(config: Mapping[str, Any]) -> Mapping[str, Path]:
+    """Where the images of a stored run lie, by id; empty where its data are no longer there.
+
+    Args:
+        config: of `Store.config`.
+    """
+    return _listed_paths(config["dataset"], config["data_root"], config["category"])
+
+
+@cache
+def _listed_paths(dataset: str, data_root: str, category: str) -> Mapping[str, Path]:
+    with warnings.catch_warnings(), suppress(InputError):
+        warnings.simplefilter("ignore", UserWarning)  # what is left out was told when it ran
+        listed = load(dataset, data_root, category)
+        return {record.id: record.path for record in (*listed.train, *listed.test)}
+    return {}
 
 
 def pipeline() -> Execute:

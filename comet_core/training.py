@@ -155,10 +155,22 @@ def fit(
             detector, samples, ids, settings, weights=weights, on_epoch=on_epoch, progress=progress
         )
         if detector.sketched:
-            # In full, as new images are scored: t must mean the same for both.
-            whole = detector.image_scores(detector.map_scores(maps))
-            training.final.image_scores = whole
+            _complete(training, detector.image_scores(detector.map_scores(maps)), settings)
     return training
+
+
+def _complete(training: Training, whole: Tensor, settings: TrainingSettings) -> None:
+    """Judge images that were trained with by their sketches as new ones are: t is for both."""
+    final = training.final
+    final.image_scores = whole
+    if settings.weight_level == "image":
+        final.scores = whole
+        final.threshold = iqr_threshold(whole, settings.kappa).item()
+        final.weights = next_weights(whole, training.used, 1.0, settings)
+    last = training.weights["epoch"].max()
+    before = training.weights[training.weights["epoch"] < last]
+    table = _weights_table(int(last), training.ids, final)
+    training.weights = pd.concat([before, table], ignore_index=True)
 
 
 def train(
@@ -185,6 +197,11 @@ def train(
         raise InputError(f"{count} training samples need as many different ids, got {len(ids)}.")
     if settings.strategy in META and count < 2:
         raise InputError(f"strategy '{settings.strategy}' needs two training images, got {count}.")
+    if settings.strategy in META and settings.batch_size < 2:
+        raise InputError(
+            f"strategy '{settings.strategy}' divides every batch into two parts, so batch_size must"
+            f" be 2 or more, got {settings.batch_size}."
+        )
     if not detector.has_parameters:
         return _remember(detector, samples, ids, settings)
     place = detector.device

@@ -176,6 +176,8 @@ def verdict(seen: Inspection, truth: pd.DataFrame | None) -> str:
     if truth is None or not (truth["truth"] == "anomalous").any():
         return "The truth is not known here, so there is nothing to hold the list against."
     told = found(seen.table, truth, SPARE)
+    if not told["k"]:
+        return "None of the defective images is left, so there is nothing to find."
     k, hits = int(told["k"]), round(told["recall"] * told["k"])
     return (
         f"Of the **{k} defective** images among {told['images']}, **{told['in_first_k']} are among "
@@ -234,9 +236,13 @@ def survey_finding(table: pd.DataFrame) -> str:
     chance = float((table["defective"] ** 2 / table["images"]).sum())
     return (
         f"Over {len(table)} categories, {first} of {hidden} hidden images are among the first k of "
-        f"their lists; in a random order {chance:.0f} would be. The best is "
-        f"{_extreme(table, table['in the first k'].idxmax())}, the worst "
-        f"{_extreme(table, table['in the first k'].idxmin())}."
+        f"their lists; in a random order {chance:.0f} would be. "
+        + (
+            f"The best is {_extreme(table, table['in the first k'].idxmax())}, the worst "
+            f"{_extreme(table, table['in the first k'].idxmin())}."
+            if table["in the first k"].min() < table["in the first k"].max()
+            else "No category is ahead."
+        )
     )
 
 

@@ -348,13 +348,20 @@ def _json(seen: Inspection) -> str:
     text = json.dumps(
         {
             "columns": list(seen.table.columns),
-            "rows": json.loads(seen.table.to_json(orient="values", double_precision=10)),
+            "rows": seen.table.map(_six_digits).to_numpy(dtype=object).tolist(),
             "files": [f"{path} {_size(seen.folder / path)}" for path in seen.table["path"]],
             "threshold": seen.threshold,
             "key": folder_key(seen.folder),
         }
     )
     return text.replace("<", "\\u003c")
+
+
+def _six_digits(value: Any) -> Any:
+    """A number as the list has it, however small."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _size(file: Path) -> int:

@@ -84,7 +84,7 @@ grids = beyond.grids(
 )
 runs = experiments.run(grids, engine=engine)
 rows = beyond.prepared(runs)
-samples = notebook.training_samples(runs, grids[0]["data_root"])
+samples = notebook.training_samples(runs)
 made_from = notebook.describe(runs[~runs["oracle"]].assign(strategy="by weighting"))
 
 # %% [markdown]
@@ -233,14 +233,15 @@ notebook.say(beyond.failures(rows))
 # and the rate is not kept. If you know of such variants, judge each by itself.
 
 # %%
+sets = 4 if profile == "smoke" else simulated
 trials = simulated_scores.rates(
     simulated_scores.SHOWN,
     (0.0, 0.1, 0.4),
     fdr_levels,
-    sets=4 if profile == "smoke" else simulated,
+    sets=sets,
 )
 own = trials[trials["judge"] == "itself"]
-note = f"simulated scores · {simulated} sets of 200 images each · judged without known nominals"
+note = f"simulated scores · {sets} sets of 200 images each · judged without known nominals"
 
 # %% mystnb={"figure": {"name": "fig-fdr", "caption": "The realised false-discovery rate on simulated training sets against the rate asked for, with 95 % intervals; in the grey area the control fails. An arrow with a number marks a rate beyond the panel."}, "image": {"alt": "Three panels, for 0, 10 and 40 % of dirt, with points by distribution, most of them below the diagonal."}}
 notebook.show(figures_beyond.false_discoveries(own, note))

@@ -175,7 +175,7 @@ rows = experiments.run(
         "strict": True,
     }
 )
-samples = notebook.training_samples(rows, root)
+samples = notebook.training_samples(rows)
 made_from = notebook.describe(rows)
 
 # %% [markdown]

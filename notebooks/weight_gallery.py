@@ -48,7 +48,7 @@ rows = experiments.run(
     },
     engine=engine,
 )
-samples = notebook.training_samples(rows, root)
+samples = notebook.training_samples(rows)
 made_from = notebook.describe(rows)
 
 # %% [markdown]

@@ -131,8 +131,8 @@ interactive.show_inline(
 notebook.say(triage.verdict(seen, truth))
 
 # %% mystnb={"figure": {"name": "fig-triage-found", "caption": "Going down the list: how many of the defective images have been met. Dashed, a perfect order; dotted, a random one."}, "image": {"alt": "A rising staircase of defective images found against images looked at, between the perfect and the random order, with the cut."}}
-if truth is not None and (truth["truth"] == "anomalous").any():
-    known = seen.table.merge(truth[["path", "truth"]], on="path")
+known = seen.table.merge(truth[["path", "truth"]], on="path") if truth is not None else None
+if known is not None and (known["truth"] == "anomalous").any():
     notebook.show(figures_triage.found_curve(known, made_from))
 
 # %% [markdown]
@@ -145,9 +145,9 @@ if not images:
     root = notebook.find_data("mvtec_ad")
     options = {"strategy": strategy, "kappa": kappa, "profile": profile, "members": members}
     options |= {"second": second, "image_size": image_size or None, "strict": strict}
-    known = {category: triage.found(seen.table, truth)}
+    searched = {} if without else {category: triage.found(seen.table, truth)}
     mixtures = Path(out).expanduser() / "mixtures"
-    table = triage.survey(root, defective, mixtures, seed, known, **options)
+    table = triage.survey(root, defective, mixtures, seed, searched, **options)
     notebook.show_table(table, "Synthetic stand-in: what is found, one draw each", "tab-survey", 2)
     notebook.say(triage.survey_finding(table))
 

@@ -62,6 +62,7 @@ def test_harm_to_clean_data_is_told(harm: float, words: str) -> None:
     rows = beyond.prepared(runs(gain=1.0, harm=harm))
     assert f"{words} the 0.3 points" in beyond.findings(rows)
     assert ("CoMet+" in beyond.failures(rows)) == (harm > beyond.HARMLESS)
+    assert "clean" not in beyond.failures(rows[rows["contamination"] > 0]).lower()
 
 
 def test_cost_counts_the_scores_from_before_training() -> None:

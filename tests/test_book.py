@@ -167,6 +167,30 @@ def test_a_failure_beside_stops_the_build_as_well(folders: SimpleNamespace) -> N
     assert not (folders.executed / "single.ipynb").exists()
 
 
+@pytest.mark.notebook
+def test_after_a_failure_nothing_more_is_begun_beside(folders: SimpleNamespace) -> None:
+    wait = (
+        "import pathlib, time\nend = time.time() + 60\n"
+        f"while not pathlib.Path(r'{folders.source}', 'failed').exists():\n"
+        "    assert time.time() < end\n    time.sleep(0.1)\ntime.sleep(3)"
+    )
+    fail = f"import pathlib\npathlib.Path(r'{folders.source}', 'failed').touch()\n1 / 0"
+    notebook_file(folders.source / "many.ipynb", "engine: str = 'x'", fail)
+    notebook_file(folders.source / "first.ipynb", "n: int = 1", wait)
+    notebook_file(folders.source / "second.ipynb", "n: int = 1")
+    with pytest.raises(build.BuildError, match=r"many\.ipynb stopped in a cell"):
+        build.run_notebooks(["many", "first", "second"], {}, "data")
+    assert {path.stem for path in folders.executed.glob("*.ipynb")} == {"first"}
+
+
+@pytest.mark.notebook
+def test_a_kernel_that_is_killed_is_told(folders: SimpleNamespace) -> None:
+    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    notebook_file(folders.source / "bad.ipynb", "profile: str = 'demo'", kill)
+    with pytest.raises(build.BuildError, match=r"bad\.ipynb was stopped from outside"):
+        build.run_notebooks(["bad"], {}, "data")
+
+
 def test_pairs_follow_the_file_that_was_edited_last(tmp_path: Path) -> None:
     script = tmp_path / "a.py"
     script.write_text("# %%\nx = 1\n", encoding="utf-8")

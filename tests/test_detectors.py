@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F  # noqa: N812
 
+from comet_core.confidence import iqr_threshold
 from comet_core.config import TrainingSettings
 from comet_core.detectors import DETECTORS, base, make_detector
 from comet_core.detectors.differnet import CouplingBlock, DifferNet, NormalizingFlow, soft_clamp
@@ -377,6 +378,15 @@ def test_large_training_sets_are_sketched_and_images_still_scored_in_full(
     assert detector.map_scores(maps).shape == (4, 256)
     # So that a training image scores what it would score as a new one.
     assert torch.equal(training.final.image_scores, detector.map_scores(maps).amax(1))
+    final = training.final
+    assert final.threshold == pytest.approx(iqr_threshold(final.image_scores, 1.5).item())
+    expected = (final.threshold / final.image_scores).clamp(max=1)
+    assert torch.allclose(final.weights, expected)
+    last = training.weights[training.weights["epoch"] == 2]
+    assert last["id"].tolist() == list("abcd")
+    assert last["score"].tolist() == pytest.approx(final.image_scores.tolist())
+    assert last["weight"].tolist() == pytest.approx(final.weights.tolist())
+    assert (training.weights["epoch"] < 2).any()
 
 
 def test_a_detector_that_trains_on_all_parts_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:

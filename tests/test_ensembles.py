@@ -50,6 +50,16 @@ def test_no_unit_and_no_power_gives_a_detector_more_of_a_say(
     assert torch.allclose(both(first, second), both(first, factor * second**power))
 
 
+def test_nearly_equal_images_make_none_of_the_others_infinitely_odd() -> None:
+    """Frames of a film, but for rounding, and two others."""
+    patches = torch.cat([torch.ones(20) + 1e-4 * torch.arange(20), torch.tensor([50.0, 60.0])])
+    whole = torch.cat([torch.ones(20) + 1e-3 * torch.arange(20), torch.tensor([20.0, 30.0])])
+    for first, second in ((patches, whole), (whole, patches)):
+        found = both(first, second)
+        assert found.isfinite().all() and (found > 0).all()
+        assert found.argmax() == 21 and found[20] > found[:20].max()
+
+
 def test_who_both_find_strange_is_ahead_of_who_one_finds_stranger() -> None:
     usual = torch.linspace(0.9, 1.1, 20)
     patches = torch.cat([usual, torch.tensor([2.0, 2.0, 1.0])])

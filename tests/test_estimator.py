@@ -315,9 +315,25 @@ def test_mistakes_end_in_one_sentence(model: CoMet, tmp_path: Path) -> None:
         CoMet().fit(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no model in"):
         CoMet.load(tmp_path)
+    (tmp_path / "model.json").write_text("[]")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="holds no model of format"):
+        CoMet.load(tmp_path)
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="holds no model"):
         model.save(tmp_path / "mine")
+    (tmp_path / "mine" / "model.json").write_text('{"foreign": 1}')
+    with pytest.raises(InputError, match="holds no model"):
+        model.save(tmp_path / "mine")
+    mixed = model.save(tmp_path / "mixed")
+    (mixed / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds no model"):
+        model.save(mixed)
+    assert (mixed / "notes.txt").read_text() == "mine"
+    with pytest.raises(InputError, match="batch_size must be 2 or more, got 1"):
+        CoMet(strategy="comet", batch_size=1, profile="smoke", image_size=64).fit(draw(4, 1))
+    with pytest.raises(InputError, match=r"'neighbourhood'.*give an odd number"):
+        CoMet(options={"neighbourhood": 4})
 
 
 @pytest.mark.parametrize("file", ["model.json", "model.safetensors"])

@@ -63,6 +63,20 @@ def test_sentences_say_what_the_loop_does() -> None:
     )
 
 
+def test_a_loss_is_not_called_a_gain_and_one_seed_tells_nothing() -> None:
+    table = inner_loop.parts(rows())
+    own = table["strategy"] == "comet"
+    ends = ["mean", "low", "high"]
+    settled = table.copy()
+    settled.loc[own & (table["part"] == inner_loop.LOOP), ends] = 0.0
+    settled.loc[own & (table["part"] != inner_loop.LOOP), ends] = [0.02, 0.01, 0.03]
+    assert "the gain is that of steps which see fewer" in inner_loop.headline(settled)
+    settled.loc[own & (table["part"] != inner_loop.LOOP), ends] = [-0.02, -0.03, -0.01]
+    assert "gain" not in inner_loop.headline(settled)
+    single = table.assign(low=float("nan"), high=float("nan"), n=1)
+    assert "one seed cannot tell that from chance" in inner_loop.in_words(single)
+
+
 def test_each_category_can_stand_for_itself() -> None:
     both = pd.concat([rows("a_b"), rows("c")])
     assert (inner_loop.parts(both)["n"] == 3).all()
@@ -104,6 +118,8 @@ def test_training_that_is_cut_short_stands_beside_comet() -> None:
     assert shown["contaminated plain"].tolist() == ["88.1", "80.1"]
     assert shown["CoMet − plain, points"].tolist()[1].startswith("+5.0")
     assert "CoMet at full length on 1 of 1 data sets" in inner_loop.shorter_headline(table)
+    late = table.assign(plain=[0.5, 0.9], comet=[0.5, 0.8])
+    assert "CoMet at full length on 0 of 1 data sets" in inner_loop.shorter_headline(late)
     words = inner_loop.shorter_in_words(table)
     assert "CoMet has 85.1 % after 15 epochs and plain training 80.1 %." in words
     assert "plain training has 88.1 %, after 5 epochs, where CoMet changes it by 0.0" in words

@@ -237,7 +237,8 @@ def stored(folder: Path) -> pd.DataFrame:
     manifest = pd.DataFrame({"id": ["injected.png"], "origin": ["injected"]})
     store = Store(folder / "runs")
     tables = {"test": tests, "train": train, "manifest": manifest}
-    store.write("0123456789abcdef", {"data_root": str(folder)}, {}, tables)
+    config = {"dataset": "folder", "data_root": str(folder), "category": None}
+    store.write("0123456789abcdef", config, {}, tables)
     return rows
 
 
@@ -299,7 +300,7 @@ def test_a_detector_of_its_own_does_not_press_the_others_together(
     method = page.locator("select").last
 
     def first_tick() -> float:
-        return float(page.locator("svg text[text-anchor='end']").first.text_content() or 'nan')
+        return float(page.locator("svg text[text-anchor='end']").first.text_content() or "nan")
 
     method.select_option("comet")
     alone = first_tick()

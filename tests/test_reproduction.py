@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 
 from comet_core import noise, reproduction, tables
 from comet_core.config import RunConfig
+from comet_core.errors import InputError
 from comet_core.experiments import run
+from comet_core.results import Store
 from tests.fake_runs import Output, fingerprint
 
 
@@ -32,8 +35,23 @@ def fill(store: Path, **grid: Any) -> pd.DataFrame:
     return run(chosen, store=store, execute=execute, fingerprint=fingerprint, progress=False)
 
 
+def test_a_run_of_an_older_version_is_left_out(tmp_path: Path) -> None:
+    rows = fill(tmp_path, profile="demo")
+    assert len(reproduction.stored("demo", tmp_path)) == len(rows)
+    name = rows["hash"].iloc[0]
+    store = Store(tmp_path)
+    kept = {"test": store.table(name, "test")}
+    config = {**store.config(name), "given_up": 1}
+    row = store.row(name)
+    shutil.rmtree(store.folder(name))
+    store.write(name, config, row, kept)
+    assert set(reproduction.stored("demo", tmp_path)["hash"]) == set(rows["hash"]) - {name}
+
+
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    for store in (tmp_path / "none", tmp_path / "demo"):
+    with pytest.raises(InputError, match=r"there is no store '.*none'; name the folder"):
+        reproduction.stored("paper", tmp_path / "none")
+    for store in (Store(tmp_path / "none"), Store(tmp_path / "demo")):
         found = reproduction.stored("paper", store)
         assert found.empty
         assert reproduction.for_tables(found).empty and reproduction.for_curves(found).empty

@@ -174,6 +174,7 @@ def test_files_of_others_are_never_replaced(seen: Inspection, out: Path, tmp_pat
     (tmp_path / "report" / "maps" / "notes.txt").write_text("mine")
     refused(tmp_path / "report")
     (tmp_path / "report" / "maps" / "notes.txt").unlink()
+    (tmp_path / "report" / "maps" / "Thumbs.db").touch()  # the system's, and of no use
     refused(tmp_path / "report", tmp_path / "report" / "maps", "where the report puts its maps")
     (tmp_path / "link").symlink_to(tmp_path / "report")
     refused(tmp_path / "link", tmp_path / "report" / "maps", "where the report puts its maps")
@@ -220,7 +221,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
 
     monkeypatch.setattr(triage, "inspect_folder", work)
     (tmp_path / "file").touch()
-    for out in (Path("/proc/report"), tmp_path / "file" / "report"):
+    for out in (Path("/proc/report"), tmp_path / "file" / "report", tmp_path / ("long" * 80)):
         with pytest.raises(InputError, match=f"cannot be written to '{out}'"):
             triage.triage(photos, out)
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
@@ -400,6 +401,13 @@ def test_the_data_within_are_the_table(page: str, seen: Inspection) -> None:
     told = json.loads(inside[1])
     assert told["columns"] == seen.table.columns.tolist()
     assert [row[1] for row in told["rows"]] == seen.table["path"].tolist()
+    scores = told["columns"].index("score")
+    assert [row[scores] for row in told["rows"]] == [
+        float(f"{score:.6g}") for score in seen.table["score"]
+    ]
+    assert [type(one) for one in told["rows"][0][:2]] == [int, str]
+    tiny = replace(seen, table=seen.table.assign(weight=1.23456789e-12))
+    assert "1.23457e-12" in triage_report._json(tiny)
     assert [name.rsplit(" ", 1)[0] for name in told["files"]] == seen.table["path"].tolist()
 
 
@@ -604,6 +612,8 @@ def test_a_known_truth_is_counted_and_drawn(seen: Inspection) -> None:
     assert told["average_precision"] == 1
     assert "**2 are among the first 2**" in triage.verdict(seen, truth)
     assert "not known" in triage.verdict(seen, None)
+    cleaned = replace(seen, table=seen.table[~seen.table["path"].isin(DIRTY)])
+    assert "None of the defective images is left" in triage.verdict(cleaned, truth)
     last = truth.assign(truth=["nominal"] * 19 + ["anomalous"])
     assert inspection.found(seen.table, last)["in_first_more"] == 0
 
@@ -645,6 +655,8 @@ def test_a_survey_searches_what_was_not_searched_yet(
     part = triage.survey(tmp_path, 4, tmp_path / "mixtures", 7, known, second="differnet")
     assert [one[0] for one in asked] == ["bolt"]
     pd.testing.assert_frame_equal(part, whole)
+    level = triage.survey_finding(whole.assign(**{"in the first k": 2}))
+    assert level.endswith("in a random order 1 would be. No category is ahead.")
     finding = triage.survey_finding(whole)
     assert "Over 2 categories, 5 of 8 hidden images are among the first k" in finding
     assert "in a random order 1 would" in finding

@@ -23,7 +23,8 @@ from comet_core.datasets.base import Skipped
 from comet_core.errors import InputError
 from comet_core.images import OTHER_SUFFIXES, SUFFIXES
 
-IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "manifest.csv", "synthetic"})
+IGNORED = frozenset({"thumbs.db", "desktop.ini", "manifest.csv", "synthetic"})
+"""Files that systems and this project leave in folders; folders of these names hold images."""
 NO_IMAGE = "not an image by its name"
 """Why a file was left out that nobody would miss; all other reasons are worth a look."""
 
@@ -49,7 +50,7 @@ def scan(folder: Path) -> Listing:
     with entries:
         for entry in entries:
             name = entry.name
-            if name.startswith(".") or name.lower() in IGNORED:
+            if is_ignored(entry):
                 continue
             reason = _problem(entry)
             if reason:
@@ -59,6 +60,14 @@ def scan(folder: Path) -> Listing:
             else:
                 images.append(name)
     return Listing(sorted(images), sorted(folders), sorted(skipped))
+
+
+def is_ignored(entry: os.DirEntry[str] | Path) -> bool:
+    """Whether it is none of the user's: hidden, or what a system leaves behind."""
+    name = entry.name.lower()
+    if name in IGNORED:
+        return not os.path.isdir(entry)  # noqa: PTH112, which a link to itself does not stop
+    return name.startswith(".") or name == "__macosx"
 
 
 def _problem(entry: os.DirEntry[str]) -> str:
@@ -109,9 +118,16 @@ def existing_folder(path: Path) -> Path:
     Raises:
         InputError: it is not; the sentence names the nearest that exists.
     """
-    if path.is_dir():
-        return path
-    if path.exists():
+    try:
+        if path.is_dir():
+            return path
+        is_file = path.exists()
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be looked at ({(error.strerror or str(error)).lower()}); check the "
+            "path and its permissions."
+        ) from None
+    if is_file:
         raise InputError(f"'{path}' is a file; give the folder that holds the images.")
     parent = path.parent
     while not parent.is_dir() and parent != parent.parent:

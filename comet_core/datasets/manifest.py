@@ -59,6 +59,8 @@ def _read(path: Path, ours: bool) -> dict[str, str]:
             return {}
         raise InputError(f"manifest '{path}' cannot be read ({error}); make it again.") from None
     unknown = set(truths.values()) - {*TRUTHS, ""}
+    if unknown and not ours:
+        return {}
     if unknown:
         raise InputError(
             f"manifest '{path}' has the truth '{min(unknown)}'; use {', '.join(TRUTHS)}."

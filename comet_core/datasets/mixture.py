@@ -7,6 +7,7 @@ that tell nothing. The truth comes back as a table and is not written beside the
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -52,10 +53,15 @@ def mix(dataset: Dataset, defective: int, folder: Path, seed: int = 0) -> pd.Dat
         sources[name] = record.path
     folder.mkdir(parents=True, exist_ok=True)
     for there in folder.iterdir():
+        if there.name.startswith("."):  # what an interrupted call was writing
+            continue
         if there.name not in sources or there.read_bytes() != sources[there.name].read_bytes():
             raise InputError(f"'{folder}' holds other files; give a new folder for the mixture.")
     for name, source in sources.items():
-        shutil.copyfile(source, folder / name)
+        if not (folder / name).exists():
+            aside = folder / f".{name}.{os.getpid()}"
+            shutil.copyfile(source, aside)
+            aside.replace(folder / name)
     return pd.DataFrame(rows, columns=["path", "source", "kind", "truth"])
 
 

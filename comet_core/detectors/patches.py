@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -17,6 +17,13 @@ class PatchOptions(Options):
 
     neighbourhood: int = Field(3, ge=1)
     """Edge, in patches, of the window that is averaged around each patch; odd."""
+
+    @field_validator("neighbourhood")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an even window has no patch in its middle; give an odd number")
+        return value
 
 
 class PatchDetector(Detector):

@@ -102,6 +102,29 @@ def test_a_folder_that_holds_itself_is_walked_once(tmp_path):
     assert set(reasons(loaded).values()) == {"link that leads to a folder above it"}
 
 
+def test_only_files_are_ignored_for_their_names(tmp_path):
+    for name in ("real/a.png", "synthetic/b.png", "Synthetic/c.png", "manifest.csv/d.png"):
+        builders.draw(tmp_path / name)
+    builders.draw(tmp_path / "__MACOSX" / "e.png")
+    (tmp_path / "SYNTHETIC").touch()
+    (tmp_path / "real" / "Thumbs.db").touch()
+    images, skipped = listing.walk(tmp_path)
+    assert images == ["Synthetic/c.png", "manifest.csv/d.png", "real/a.png", "synthetic/b.png"]
+    assert skipped == []
+
+
+def test_a_path_that_may_not_be_looked_at_is_told_in_a_sentence(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"cannot be looked at \(file name too long\)"):
+        listing.existing_folder(tmp_path / ("long" * 80))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(InputError, match=r"'.*x' cannot be looked at \(permission denied\)"):
+        listing.existing_folder(tmp_path / "x")
+
+
 def test_unreadable_folders(tmp_path, monkeypatch):
     folder = builders.mvtec(tmp_path)
     real = os.scandir

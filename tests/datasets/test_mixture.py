@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,30 @@ def test_what_cannot_be_mixed_is_refused(tmp_path: Path) -> None:
         mix(dataset, 2, tmp_path / "mixed", seed=1)
     with pytest.raises(InputError, match="holds other files"):
         mix(dataset, 1, tmp_path)
+
+
+def test_a_mixture_that_was_interrupted_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = load("mvtec_ad", mvtec(tmp_path / "data"))
+    copied = shutil.copyfile
+    left = 3
+
+    def stops(source: Path, target: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            target.write_bytes(source.read_bytes()[:20])
+            raise KeyboardInterrupt
+        copied(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copyfile", stops)
+        mix(dataset, 2, tmp_path / "mixed")
+    truth = mix(dataset, 2, tmp_path / "mixed")
+    sources = {record.id: record.path for record in (*dataset.train, *dataset.test)}
+    for name, source in zip(truth["path"], truth["source"], strict=True):
+        assert (tmp_path / "mixed" / name).read_bytes() == sources[source].read_bytes()
 
 
 def test_a_named_mixture_is_used_again(tmp_path: Path) -> None:

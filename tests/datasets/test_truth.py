@@ -106,6 +106,9 @@ def test_a_foreign_manifest_is_ignored_and_a_broken_one_refused(tmp_path):
     builders.mvtec(tmp_path)
     (tmp_path / "manifest.csv").write_text("name,price\nscrew,3\n")
     assert {record.truth for record in datasets.load("mvtec_ad", tmp_path, "bottle").train} == {""}
+    (tmp_path / "manifest.csv").write_text("path,truth\nx.png,ok\n")
+    assert {record.truth for record in datasets.load("mvtec_ad", tmp_path, "bottle").train} == {""}
+    (tmp_path / "manifest.csv").write_text("name,price\nscrew,3\n")
     (tmp_path / "SYNTHETIC").touch()
     with pytest.raises(InputError, match="no column 'path'"):
         datasets.load("mvtec_ad", tmp_path, "bottle")
