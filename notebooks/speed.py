@@ -168,5 +168,7 @@ notebook.say(f"{gpu_record.findings(lent)}\n\n({gpu_record.described(lent)}.)")
 # peaks with 5,000 images, which are to stay below 2 GB.
 #
 # We tried some things and did not keep them: bfloat16, which is faster but changes the features by 5 to 7 %;
-# `torch.compile`, which takes a minute for the embedded backbone and then saves 5 % of a pass; and a matrix product
-# for each task of the meta-learning (`vmap`), see {mod}`comet_core.meta`.
+# `torch.compile`, which takes a minute for the embedded backbone and then saves 5 % of a pass; a matrix product
+# for each task of the meta-learning (`vmap`), see {mod}`comet_core.meta`; and oneDNN's matrix products in training as
+# well as in scoring ({mod}`comet_core.products`), which PyTorch has no public function for. On an AMD processor they
+# save plain SimpleNet a fifth of its training and CoMet, whose products are smaller, a tenth; DifferNet half of that.
