@@ -34,7 +34,7 @@ Weighting = Literal[
 Schedule = Literal["constant", "linear"]
 Profile = Literal["smoke", "demo", "paper"]
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the same settings give other results, so that no store serves the old ones."""
 WEIGHTED = ("reject", "soft", "comet", "comet+")
 """Strategies that read the training scores."""
