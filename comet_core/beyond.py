@@ -281,7 +281,9 @@ def failures(rows: pd.DataFrame) -> str:
             f"is lost by {lost}: such a rule is not for a set that may be clean."
         )
     elif len(harm):
-        said.append("On clean data none of the rules loses more than half a point.")
+        said.append(
+            "On the clean data of this chapter's runs no rule loses more than half a point."
+        )
     if weak:
         less = ", ".join(f"*{label(name)}* ({signed(gain[name])})" for name in weak)
         said.append(

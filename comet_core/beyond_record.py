@@ -201,11 +201,12 @@ def headline(rows: pd.DataFrame, method: str, level: float = LEVEL) -> str:
     gaps, harms = beyond.gaps(real), beyond.harms(real)
     won = gaps[(gaps["method"] == method) & (gaps["contamination"] == level)]
     lost = -100 * harms.loc[harms["method"] == method, "mean"].min()
+    seeds = sorted({real.loc[real["dataset"] == one, "seed"].nunique() for one in won["dataset"]})
     shares = f"{whole_percent(won['closed'].min())} to {whole_percent(won['closed'].max())}"
     return (
         f"On {enumerated(list(won['dataset'].unique()))} it wins back {shares} of what "
         f"{100 * level:g} % of anomalous images cost, and takes at most {max(0.0, lost):.1f} "
-        "points from a clean set."
+        f"points from a clean set (means of {' or '.join(map(str, seeds))} seeds)."
     )
 
 

@@ -110,6 +110,11 @@ def beside(few: pd.DataFrame, many: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def caption(few: pd.DataFrame, many: pd.DataFrame) -> str:
+    """What `beside` shows, with the seeds behind either verdict."""
+    return f"The verdicts of this copy's runs ({_seeds(few)}), and of the record ({_seeds(many)})"
+
+
 def findings(many: pd.DataFrame) -> str:
     """What the record decides: the claims of each verdict, and the parts that speak against."""
     table = ledger.verdicts(many)

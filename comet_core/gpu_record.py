@@ -75,7 +75,8 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
         for way, place in ((PROCESSOR, "processor"), (GPU, "GPU")):
             mine = group[group["way"] == way]
             found = mean_interval(mine["image_auroc"])
-            line[f"I-AUROC, {place}"] = f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+            high = min(found.high, 1.0)
+            line[f"I-AUROC, {place}"] = f"{found.mean:.3f} [{found.low:.3f}, {high:.3f}]"
             line[f"training, {place}"] = f"{mine['train_seconds'].mean():.1f} s"
         lines.append(line)
     return pd.DataFrame(lines)

@@ -281,7 +281,7 @@ def overlap_findings(rows: pd.DataFrame, method: str = BASELINE) -> str:
         lines.append(
             f"- **{where}**: {label(method)} loses "
             f"{_points(told[True], sign='')} points where the injected images stay in the test set "
-            f"and {_points(told[False], sign='')} where they leave it: the fall is "
+            f"and {_points(told[False], sign='')} where they leave it: "
             f"{_steeper(here)}."
         )
     return "\n".join(lines)
@@ -299,9 +299,11 @@ def _steeper(rows: pd.DataFrame) -> str:
             "records"
         )
         if found["mean"] > 1e-9:
-            settled = "" if side(Interval.of(found)) != OPEN else " (not settled)"
-            return f"{word} where they stay, by {_points(found, sign='')} points{settled}"
-    return "the same"
+            by = f"by {_points(found, sign='')} points"
+            if side(Interval.of(found)) == OPEN:
+                return f"the falls differ {by}, which is not settled"
+            return f"the fall is {word} where they stay, {by}"
+    return "the falls are the same"
 
 
 def in_order(table: pd.DataFrame, rows: pd.DataFrame, method: str = "method") -> pd.DataFrame:

@@ -230,7 +230,10 @@ def dirt_finding(samples: pd.DataFrame) -> str:
 def describe(rows: pd.DataFrame) -> str:
     """One line that says what runs were made from: goes under every figure."""
     seeds = sorted(rows["seed"].unique())
-    levels = ", ".join(f"{100 * level:g} %" for level in sorted(rows["contamination"].unique()))
+    own = rows.groupby("dataset", sort=False)["contamination"].max().eq(0)
+    as_they_are = [] if own.all() else list(own.index[own])  # their own anomalies, none injected
+    injected = rows.loc[~rows["dataset"].isin(as_they_are), "contamination"]
+    levels = ", ".join(f"{100 * level:g} %" for level in sorted(injected.unique()))
     names, prefix = data_names(rows), ""
     if rows["synthetic"].all():
         names, prefix = {name: NAMES.get(name, name) for name in names}, "synthetic stand-in for "
@@ -241,6 +244,7 @@ def describe(rows: pd.DataFrame) -> str:
     parts = [
         prefix + ", ".join(told),
         f"{levels} contamination" if set(rows["contamination"]) != {0} else "as it is",
+        *(f"{NAMES.get(str(name), str(name))} as it is" for name in as_they_are),
         ", ".join(label(one) for one in rows["detector"].unique()),
         ", ".join(label(one) for one in rows["strategy"].unique()),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds",

@@ -116,8 +116,8 @@ notebook.say(audit_report.findings(effects))
 # A9
 # : Every run is scored on the test set after every epoch. Beside the best epoch's gain stands the gain on images that had
 #   no say in choosing: each half of the test set chooses for the other. What is left there is a real advantage of
-#   stopping at another epoch; the rest is the choice itself. No other number of this book uses it: all are of the last
-#   epoch.
+#   stopping at another epoch; the rest is the choice itself. No other number of this book uses it, but for the best
+#   length of plain training in {doc}`ablation`, which says so: all are of the last epoch.
 
 # %% [markdown]
 # ## Provenance

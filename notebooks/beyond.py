@@ -127,7 +127,8 @@ notebook.show_table(
 
 # %% [markdown]
 # *Time* is that of training and of the scores from before it, in units of plain training; *crossfit*
-# trains a model for each fold on top. To save time two are not run unless `weightings` asks for them:
+# trains a model for each fold on top. Runs of several chapters, on a machine that was busy or not, are compared here:
+# times of one benchmark are in {numref}`tab-everywhere`. To save time two are not run unless `weightings` asks for them:
 # *annealed*, which in the record below is seldom better than *sharpened* and in places far worse, and
 # *trimmed*, which takes five trainings more.
 #
@@ -180,6 +181,8 @@ notebook.show_table(
 
 # %% [markdown]
 # ## What failed
+#
+# First on the few images that this chapter runs itself; {numref}`tab-everywhere` has what each rule costs elsewhere.
 
 # %% tags=["remove-input"]
 notebook.say(beyond.failures(rows))
@@ -187,15 +190,15 @@ notebook.say(beyond.failures(rows))
 # %% [markdown]
 # Tried as well, on the stand-ins with all their images and two seeds, with an earlier SimpleNet (at a
 # constant learning rate, and with the normalisation for scoring measured on some columns of the images
-# only), and dropped:
+# only), and dropped; the shares of images kept are those of that time:
 #
 # - Contrast alone, without the outer fence and with the scatter measured to both sides. It keeps more
 #   of the odd but good images (85 %; CoMet+ 67 %, *mutual* 59 %), but was not enough for MVTec AD's
 #   bottle: at 10 % SimpleNet came to 0.975 where *mutual* reaches 0.999. Large defects in
 #   simulated scores defeat it in the same way: they inflate the very scatter that they are compared with.
 # - A look at whole images: also leave out what has no near neighbours among pooled features. CoMet+
-#   had left next to no dirt to find; of the odd but good images 25 % stayed instead of 61 %, and
-#   clean DifferNet lost 0.5 points (38 % and 0.2 points with the outer fence). On magnetic tiles
+#   had left next to no dirt to find; of the odd but good images 25 % stayed, 61 % without that look, and
+#   clean DifferNet lost 0.5 points; with the outer fence 38 % stayed, and it lost 0.2. On magnetic tiles
 #   leaving out a quarter by it closes 76 % of DifferNet's gap, but tiles were photographed several
 #   times, so that part of what it sees is which tile it is: with 30 neighbours in place of 3 its
 #   AUROC for dirt falls from 0.92 to 0.80. The distance to a Gaussian of the pooled features of

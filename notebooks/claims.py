@@ -96,7 +96,7 @@ decided = claims_record.judge(recorded)
 # %% tags=["remove-input"]
 notebook.show_table(
     claims_record.beside(parts, decided),
-    "The verdicts of this copy's runs, and of the record with more seeds",
+    claims_record.caption(parts, decided),
     "tab-claims-recorded",
     record=recorded,
 )

@@ -225,7 +225,12 @@ for step in range(61):
     gaps[step / 10] = (w[good].mean() - w[bad].mean()).item()
 wide = [value for value, gap in gaps.items() if gap > 0.1]
 assert all(-1 <= gap <= 1 for gap in gaps.values() if gap == gap)
-print(f"up to kappa = {max(wide)}" if wide else "for none")
+if not wide:
+    print("for none")
+elif max(wide) == max(gaps):
+    print(f"for every kappa of the slider, up to {max(gaps)}")
+else:
+    print(f"up to kappa = {max(wide)}")
 
 # %% [markdown]
 # ## Provenance

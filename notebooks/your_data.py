@@ -92,7 +92,8 @@ notebook.show(
 notebook.show_table(seen.table.head(10), "The first ten rows of the list", "tab-ranking")
 
 # %% [markdown]
-# `score` is that of all detectors together. Where there are two kinds of them, a column for each holds its score alone,
+# `score` is that of all detectors together, in a unit of its own: the geometric mean of their scores, once these are on
+# one scale. Where there are two kinds of them, a column for each holds its score alone,
 # in units of its own cut: beyond 1 it would flag the image by itself. `peak_x` and `peak_y` say where the strangest patch lies.
 #
 # ## Where the cut falls
@@ -138,7 +139,7 @@ if known is not None and (known["truth"] == "anomalous").any():
 # %% [markdown]
 # One draw of one category says little, and the example might have been picked. So here are all categories
 # of the stand-in, with as many defective images hidden in each. The stand-ins are drawn to be hard:
-# many of their defects are small, and odd but good images lie among them.
+# many of their defects are small, and odd but good images lie among them. *k* is the number of images that were hidden.
 
 # %% tags=["remove-input"]
 if not images:

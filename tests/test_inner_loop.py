@@ -117,9 +117,9 @@ def test_training_that_is_cut_short_stands_beside_comet() -> None:
     shown = inner_loop.shorter_shown(table)
     assert shown["contaminated plain"].tolist() == ["88.1", "80.1"]
     assert shown["CoMet − plain, points"].tolist()[1].startswith("+5.0")
-    assert "CoMet at full length on 1 of 1 data sets" in inner_loop.shorter_headline(table)
+    assert "full length on 1 of 1 data sets" in inner_loop.shorter_headline(table)
     late = table.assign(plain=[0.5, 0.9], comet=[0.5, 0.8])
-    assert "CoMet at full length on 0 of 1 data sets" in inner_loop.shorter_headline(late)
+    assert "full length on 0 of 1 data sets" in inner_loop.shorter_headline(late)
     words = inner_loop.shorter_in_words(table)
     assert "CoMet has 85.1 % after 15 epochs and plain training 80.1 %." in words
     assert "plain training has 88.1 %, after 5 epochs, where CoMet changes it by 0.0" in words
@@ -181,4 +181,4 @@ def test_the_project_s_record_can_be_told() -> None:
     lengths = inner_loop.shorter(found["rows"])
     assert (lengths["n"] == 8).all() and lengths.notna().all(axis=None)
     assert len(inner_loop.shorter_in_words(lengths).splitlines()) == 2
-    assert "CoMet at full length on 2 of 2 data sets" in inner_loop.shorter_headline(lengths)
+    assert "full length on 2 of 2 data sets" in inner_loop.shorter_headline(lengths)
