@@ -114,11 +114,7 @@ notebook.show_table(
 if overlap and rows["overlap"].any():
     trained = runs["detector"].isin(evidence.DETECTORS)
     two = runs[trained & runs["strategy"].isin([evidence.BASELINE, evidence.METHOD])]
-        runs["strategy"].isin([evidence.BASELINE, evidence.METHOD]) & runs["detector"].isin(evidence.DETECTORS)
-    ]
-    notebook.show(
-        figures_evidence.overlap_curves(rows, notebook.describe(asked_twice)), asked_twice
-    )
+    notebook.show(figures_evidence.overlap_curves(rows, notebook.describe(two)), two)
 
 # %% tags=["remove-input"]
 if overlap:
