@@ -57,8 +57,8 @@ made_from = notebook.describe(runs)
 # low pays there for its caution. From there on the black line shows what contamination does to the
 # plain detector, the thick blue one what it does under CoMet. The other lines take CoMet apart: *reject*
 # leaves out whatever scores beyond the threshold, *soft* is the weights without the meta-learning, *meta*
-# the meta-learning without the weights. *CoMet+*, which has {doc}`a chapter of its own <beyond>`, is run
-# in the demo book at the two ends only.
+# the meta-learning without the weights. *CoMet+*, which has {doc}`a chapter of its own <beyond>`, and the
+# memory banks ({doc}`speed`) are run in the demo book at the two ends only.
 
 # %% mystnb={"figure": {"name": "fig-noise-curves", "caption": "Mean I-AUROC over the seeds against the share of injected anomalies, which have left the test set. Bands (plain, CoMet) and bars (the others) are 95 % intervals. The memory bank and SoftPatch are detectors of their own: their lines are the same in the rows of either detector, and what leaves a panel at the bottom is in the next figure under *all*."}, "image": {"alt": "Panels for each detector and data set, with falling lines of I-AUROC against contamination, one for each method, plain and CoMet in bold with bands."}}
 notebook.show(figures_evidence.noise_curves(rows, made_from), runs)

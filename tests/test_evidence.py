@@ -103,7 +103,9 @@ def test_what_is_not_there_is_named(embedded: Path) -> None:
         evidence.curves("demo", datasets=["mvtec_da"])
 
 
-def test_peers_are_run_once_at_every_level(embedded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_peers_are_run_once_at_the_ends_or_as_asked_for(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(evidence, "KNOWN_DETECTORS", ["simplenet", "differnet"])
     assert evidence.peers("demo") == []
     monkeypatch.setattr(evidence, "KNOWN_DETECTORS", ["simplenet", "memory_bank"])
@@ -112,7 +114,12 @@ def test_peers_are_run_once_at_every_level(embedded: Path, monkeypatch: pytest.M
         ("mvtec_ad", "memory_bank"),
         ("ksdd2_clean", "memory_bank"),
     ]
-    assert all(grid["strategy"] == ["plain"] and len(grid["contamination"]) == 6 for grid in grids)
+    assert all(grid["strategy"] == ["plain"] for grid in grids)
+    assert all(grid["contamination"] == [0.0, 0.1] for grid in grids)
+    asked = evidence.peers("demo", levels=[0.0, 0.02, 0.05])
+    assert all(grid["contamination"] == [0.0, 0.02, 0.05] for grid in asked)
+    own = evidence.peers("demo", data_root=str(embedded / "mvtec_ad"))
+    assert all(len(grid["contamination"]) == 6 for grid in own)
 
 
 def test_a_method_is_a_strategy_or_a_detector_of_its_own() -> None:

@@ -86,7 +86,15 @@ def test_the_fall_under_either_protocol_is_told() -> None:
     assert "plain loses 42.0" in lines[0] and "and 21.0" in lines[0]
     assert all("by 21.0" in one for one in lines)
     flat = rows.assign(image_auroc=0.8 - 0.1 * rows["contamination"])
-    assert noise.overlap_findings(flat).count("the fall is the same.") == 2
+    assert noise.overlap_findings(flat).count("the falls are the same.") == 2
+    open_ = rows["overlap"].astype(bool) & (rows["contamination"] > 0)
+    jitter = 0.4 * (rows["seed"] - rows["seed"].mean())
+    doubtful = rows.assign(
+        image_auroc=(rows["image_auroc"] + jitter).where(open_, rows["image_auroc"])
+    )
+    told = noise.overlap_findings(doubtful)
+    assert told.count("the falls differ by") == 2 and told.count("which is not settled") == 2
+    assert "steep" not in told
     assert noise.overlap_findings(rows[~rows["overlap"].astype(bool)]) == ""
 
 
