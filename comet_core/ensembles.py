@@ -21,8 +21,6 @@ from comet_core.training import Training, fit
 
 TIED = 1e-6
 """Logarithms of scores that differ by less are equal but for rounding."""
-
-
 STRETCH = 10.0
 """How many times as far apart, at most, the logarithms of one kind's scores are drawn to match the
 other's. Where most images are nearly equal to one kind of detector, its few others would be

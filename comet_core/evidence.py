@@ -61,8 +61,10 @@ class Evidence:
     embedded: Mapping[str, Any] = field(default_factory=dict)
     """Settings by which runs on embedded data differ from the profile's."""
     at_ends: tuple[str, ...] = ()
-    """Strategies and peers that run at the lowest and the highest level only, on embedded data and
-    where neither strategies nor levels are named; they have chapters of their own."""
+    """Strategies that run at the lowest and the highest level only, on embedded data and where no
+    strategies are named; they have a chapter of their own."""
+    peers_at_ends: bool = False
+    """Whether the peers do so as well, on embedded data and where no levels are named."""
 
 
 EVIDENCE: dict[str, Evidence] = {
@@ -87,7 +89,8 @@ EVIDENCE: dict[str, Evidence] = {
         seeds=(0, 1, 2),
         # With the 70 images that 10 % make of them, as many steps an epoch: 3 and 4.
         embedded={"train_limit": 64},
-        at_ends=("comet+", "memory_bank", "softpatch"),
+        at_ends=("comet+",),
+        peers_at_ends=True,
     ),
     "paper": Evidence(
         curves={"mvtec_ad": (), "ksdd2_clean": ()},
@@ -140,10 +143,9 @@ def curves(
     """
     chosen = profile_of(profile)
     every = tuple(levels or chosen.levels)
-    ends = [name for name in chosen.at_ends if name in STRATEGIES]
-    ends = [] if strategies or data_root else ends
+    ends = () if strategies or data_root else chosen.at_ends
     usual = [name for name in strategies or STRATEGIES if name not in ends]
-    ways = [(usual, every), *([(ends, (min(every), max(every)))] if ends else [])]
+    ways = [(usual, every), *([(list(ends), (min(every), max(every)))] if ends else [])]
     return [
         {
             **place,
@@ -165,12 +167,11 @@ def peers(profile: str, **chosen: Any) -> list[dict[str, Any]]:
     No strategy applies to them, so they are run once, as "plain"; `chosen` is as for `curves`.
     """
     plan = profile_of(profile)
-    ends = () if chosen.get("data_root") or chosen.get("levels") else plan.at_ends
-    found = []
-    for name in (one for one in KNOWN_DETECTORS if one not in DETECTORS):
-        own = {"levels": (min(plan.levels), max(plan.levels))} if name in ends else {}
-        found += curves(profile, detectors=[name], strategies=[BASELINE], **{**chosen, **own})
-    return found
+    if plan.peers_at_ends and not (chosen.get("data_root") or chosen.get("levels")):
+        chosen["levels"] = (min(plan.levels), max(plan.levels))
+    names = [name for name in KNOWN_DETECTORS if name not in DETECTORS]
+    grids = [curves(profile, detectors=[name], strategies=[BASELINE], **chosen) for name in names]
+    return [grid for part in grids for grid in part]
 
 
 def comparison(

@@ -182,13 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "rerun":
             return _print_rerun(chosen.hash, chosen.store)
-        store = Store(chosen.store)
-        if not store.root.is_dir():
-            raise InputError(
-                f"there is no store '{store.root}'; name the folder of the runs by --store or"
-                " COMET_RUNS."
-            )
-        _print_rows(collect(store), chosen.csv)
+        _print_rows(collect(Store(chosen.store).existing()), chosen.csv)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from comet_core.errors import InputError
 from comet_core.evidence import BASELINE, DETECTORS, METHOD
 from comet_core.figures import INK, LINES, QUIET, WIDTH, _noted, in_house_style
 from comet_core.names import data_names, label
-from comet_core.noise import curves, lowest, ordered
+from comet_core.noise import curves, lowest, ordered, setting_the_scale
 from comet_core.scaling import lines
 
 LOOKS: dict[str, dict[str, Any]] = {
@@ -55,7 +55,7 @@ def noise_curves(rows: pd.DataFrame, note: str) -> Figure:
     Returns:
         A figure with a line through the means of each method; 95 % intervals over the seeds, a band
         for the plain detector and CoMet, a bar for the others. An interval beyond 1 is cut there. A
-        row has one scale, that of the methods that are trained: see `noise.lowest`.
+        row has one scale, see `noise.setting_the_scale`.
 
     Raises:
         InputError: no run without overlap.
@@ -146,7 +146,7 @@ def _panels(
 
 def _limits(points: pd.DataFrame) -> tuple[float, float]:
     """From below what is to be seen to 1, or just above it; a fifth of the height is left."""
-    low = lowest(points)
+    low = lowest(setting_the_scale(points))
     return max(0.0, low - max(0.01, 0.2 * (1 - low))), 1 + 0.04 * (1 - low)
 
 

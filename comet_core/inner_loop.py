@@ -252,18 +252,18 @@ def headline(table: pd.DataFrame) -> str:
         for part in PARTS
     }
     settled = {part: [one for one in all_ if side(one) != OPEN] for part, all_ in found.items()}
-    whole, smaller, loop = (len(settled[part]) for part in PARTS)
-    gains = {part: all_ and all(one.mean > 0 for one in all_) for part, all_ in settled.items()}
+    whole, smaller, loop = (settled[part] for part in PARTS)
     cases = len(found[LOOP])
-    means = sorted(one.mean for one in settled[PARTS[0]])
+    means = sorted(one.mean for one in whole)
     words = (
         f"{label(METHOD)} weighs images and trains by meta-learning. What the second adds to the"
-        f" first is settled in {whole} of {cases} cases"
+        f" first is settled in {len(whole)} of {cases} cases"
     )
     if means:
         words += f" ({points(means[0])} to {points(means[-1])} points)"
-    words += f", what its inner loop adds in {loop or 'none'}"
-    if gains[PARTS[0]] and gains[PARTS[1]] and smaller and not loop:
+    words += f", what its inner loop adds in {len(loop) or 'none'}"
+    gained = whole and smaller and all(one.mean > 0 for one in (*whole, *smaller))
+    if gained and not loop:
         words += ": the gain is that of steps which see fewer images"
     return f"{words}."
 

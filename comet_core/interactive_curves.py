@@ -15,7 +15,15 @@ from comet_core.figures_evidence import look
 from comet_core.images import data_address, read_image, resize
 from comet_core.interactive import widget
 from comet_core.names import data_names, label
-from comet_core.noise import KEYS, by_seed, curves, faults, lowest, ordered
+from comet_core.noise import (
+    KEYS,
+    by_seed,
+    curves,
+    faults,
+    lowest,
+    ordered,
+    setting_the_scale,
+)
 
 CELL, COLUMNS = 96, 12
 """Width and height of an image in pixels, and images in a row of the sheet they come in."""
@@ -261,11 +269,11 @@ def _behind(rows: pd.DataFrame) -> tuple[dict[tuple[Any, ...], list[list[Any]]],
 
 
 def _lows(lines: dict[str, list[dict[str, Any]]]) -> list[float]:
-    """Where the axis of a panel begins: for the methods that are trained, and for all."""
+    """Where the axis of a panel begins: for the methods that set its scale, and for all."""
     rows = [{"method": method, **point} for method, line in lines.items() for point in line]
     points = pd.DataFrame(rows).astype({"low": float})
-    every = points.assign(method="")
-    return [max(0.0, math.floor(20 * lowest(one) - 0.5) / 20) for one in (points, every)]
+    some = (setting_the_scale(points), points)
+    return [max(0.0, math.floor(20 * lowest(one) - 0.5) / 20) for one in some]
 
 
 def _protocol(overlap: bool) -> str:

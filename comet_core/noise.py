@@ -71,15 +71,18 @@ def curves(rows: pd.DataFrame) -> pd.DataFrame:
     return summarise(rows, VALUE, [*KEYS, "contamination"])
 
 
-def lowest(points: pd.DataFrame) -> float:
-    """From where an axis shows all means and most intervals of the methods that are trained.
+def setting_the_scale(points: pd.DataFrame) -> pd.DataFrame:
+    """The points that an axis is made for: of the methods that are trained, if there are any.
 
-    Detectors of their own may leave it at the bottom, or nobody could tell the others apart; where
-    there is nothing else, they are what it shows.
+    Detectors of their own may leave it at the bottom, or nobody could tell the others apart.
     """
     trained = points[~points["method"].isin(UNTRAINED)]
-    shown = trained if len(trained) else points
-    return float(min(shown["mean"].min(), shown["low"].quantile(0.1)))
+    return trained if len(trained) else points
+
+
+def lowest(points: pd.DataFrame) -> float:
+    """From where an axis shows all means and most intervals."""
+    return float(min(points["mean"].min(), points["low"].quantile(0.1)))
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -248,10 +251,10 @@ def findings(rows: pd.DataFrame, methods: Sequence[str] = (BASELINE, METHOD)) ->
             for method in methods
             if method in told.index
         ]
-        where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
-        line = f"- **{where}**: at {100 * part['level'].iloc[0]:g} % of injected anomalies "
         if not said:
             continue
+        where = f"{data_names(rows)[str(dataset)]}, {label(str(detector))}"
+        line = f"- **{where}**: at {100 * part['level'].iloc[0]:g} % of injected anomalies "
         line += ", ".join(said) + " points of I-AUROC"
         here = gained[(gained["dataset"] == dataset) & (gained["detector"] == detector)]
         ahead = here[here["method"] == METHOD]

@@ -32,9 +32,8 @@ def stored(profile: str, store: Store | Path | str | None = None) -> pd.DataFram
     Raises:
         InputError: the folder that is named is not there.
     """
-    if store and not isinstance(store, Store) and not Path(store).is_dir():
-        raise InputError(f"there is no store '{store}'; name the folder of the runs by store.")
-    store = store if isinstance(store, Store) else Store(store)
+    if not isinstance(store, Store):
+        store = Store(store).existing() if store else Store()
     rows = collect(store)
     if rows.empty or "synthetic" not in rows:
         return rows.iloc[:0]

@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -64,6 +64,19 @@ class Store:
         self.root = Path(root) if root is not None else default_store()
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"the store {self.root} is a file; name a folder.")
+
+    def existing(self) -> Self:
+        """The store, for those who want to read what is in it.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        if not self.root.is_dir():
+            raise InputError(
+                f"there is no store '{self.root}'; name the folder of the runs by store (on the"
+                " command line --store) or COMET_RUNS."
+            )
+        return self
 
     def folder(self, name: str) -> Path:
         """Where the run `name` (16 hex digits) lies or would lie."""

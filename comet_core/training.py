@@ -115,6 +115,17 @@ def confidence(
     part_scores = detector.training_scores(samples)
     image_scores = detector.image_scores(part_scores)
     scores = part_scores if settings.weight_level == "patch" else image_scores
+    return _judged(scores, image_scores, before, progress, settings)
+
+
+def _judged(
+    scores: Tensor,
+    image_scores: Tensor,
+    before: Tensor,
+    progress: float,
+    settings: TrainingSettings,
+) -> Confidence:
+    """What equations 1 and 2 make of scores."""
     threshold = iqr_threshold(scores.flatten(), settings.kappa)
     weights = next_weights(scores, before, progress, settings)
     return Confidence(scores, weights, threshold.item(), image_scores)
@@ -161,15 +172,13 @@ def fit(
 
 def _complete(training: Training, whole: Tensor, settings: TrainingSettings) -> None:
     """Judge images that were trained with by their sketches as new ones are: t is for both."""
-    final = training.final
-    final.image_scores = whole
     if settings.weight_level == "image":
-        final.scores = whole
-        final.threshold = iqr_threshold(whole, settings.kappa).item()
-        final.weights = next_weights(whole, training.used, 1.0, settings)
+        training.final = _judged(whole, whole, training.used, 1.0, settings)
+    else:
+        training.final.image_scores = whole
     last = training.weights["epoch"].max()
     before = training.weights[training.weights["epoch"] < last]
-    table = _weights_table(int(last), training.ids, final)
+    table = _weights_table(int(last), training.ids, training.final)
     training.weights = pd.concat([before, table], ignore_index=True)
 
 

@@ -136,7 +136,7 @@ notebook.show_table(
 notebook.show_table(
     gpu_record.runs(lent["rows"]),
     f"Whole runs of the demo profile on {lent['images']['category'].replace('_', ' ')} with 10 % contamination:"
-    f" I-AUROC after the last epoch with its 95 % interval over {lent['rows']['seed'].dropna().nunique()} seeds, cut"
+    f" I-AUROC after the last epoch with its 95 % interval over {lent['rows']['seed'].nunique()} seeds, cut"
     " at 1, and the time of the training",
     "tab-gpu-runs",
     record=lent,

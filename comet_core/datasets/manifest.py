@@ -28,14 +28,19 @@ def annotate(dataset: Dataset, data_root: Path) -> Dataset:
     """`dataset` with the truth of a manifest and the synthetic flag, where there are any.
 
     Raises:
-        InputError: there is a manifest and it cannot be read.
+        InputError: there is a manifest of ours and it cannot be read.
     """
     folders = dict.fromkeys((dataset.root, dataset.root.parent, data_root))
     synthetic = any((folder / MARKER).is_file() for folder in folders)
     truth: dict[str, str] = {}
     for folder in folders:
-        if (folder / MANIFEST).is_file():
-            truth |= _read(folder / MANIFEST, ours=(folder / MARKER).is_file())
+        if not (folder / MANIFEST).is_file():
+            continue
+        try:
+            truth |= _read(folder / MANIFEST)
+        except InputError:
+            if (folder / MARKER).is_file():
+                raise  # else it is somebody else's, of the same name
 
     def told(records: tuple[Record, ...]) -> tuple[Record, ...]:
         if not truth:
@@ -45,22 +50,16 @@ def annotate(dataset: Dataset, data_root: Path) -> Dataset:
     return replace(dataset, train=told(dataset.train), test=told(dataset.test), synthetic=synthetic)
 
 
-def _read(path: Path, ours: bool) -> dict[str, str]:
-    """Truths by the path that a record of the file has."""
+def _read(path: Path) -> dict[str, str]:
+    """Truths by the path that a record of the file has. Raises `InputError` for any other file."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         truths = dict(zip(table["path"], table["truth"], strict=True))
     except KeyError as error:
-        if not ours:
-            return {}
         raise InputError(f"manifest '{path}' has no column {error}; make the data again.") from None
     except (OSError, ValueError) as error:
-        if not ours:
-            return {}
         raise InputError(f"manifest '{path}' cannot be read ({error}); make it again.") from None
     unknown = set(truths.values()) - {*TRUTHS, ""}
-    if unknown and not ours:
-        return {}
     if unknown:
         raise InputError(
             f"manifest '{path}' has the truth '{min(unknown)}'; use {', '.join(TRUTHS)}."
